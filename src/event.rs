@@ -1,0 +1,101 @@
+//! What travels: records as a source hands them out, and the parts of them that cannot become rows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::position::SequenceNumber;
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+pub type Millis = i64;
+
+/// A shard of the stream, or one input file: the unit that has a position and an owner.
+///
+/// Cheap to clone. For a Kinesis shard its id (`shardId-000000000000`), for a file its path, `-` for standard input.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ShardId(Arc<str>);
+
+impl ShardId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for ShardId {
+    fn from(id: &str) -> Self {
+        Self(id.into())
+    }
+}
+
+impl fmt::Display for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for ShardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One Kinesis record, or what a file holds in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The payload as it was put: up to 10 MiB, normally a gzip of a CloudWatch Logs envelope.
+    pub data: Bytes,
+    /// Its place in the shard; in a file its index, from 0.
+    pub sequence: SequenceNumber,
+    /// `None` where the source knows none (a bare payload in a file).
+    pub partition_key: Option<Box<str>>,
+    /// The approximate arrival on the stream; for a bare payload file the file's modification time.
+    pub arrival: Millis,
+}
+
+/// Why a payload is in the error prefix. The text form is the `errorCode` and part of the key: never change one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RejectionCode {
+    /// Neither a whole, intact gzip of JSON nor JSON.
+    NotDecodable,
+    /// Inflates past `limits.inflated_record_bytes`.
+    TooLarge,
+    /// JSON, but no envelope of CloudWatch Logs.
+    PayloadInvalid,
+    /// One event of an otherwise good payload.
+    EventInvalid,
+    /// The partition of its log group would have a key that the store cannot hold.
+    PartitionTooLong,
+}
+
+impl RejectionCode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NotDecodable => "Record.NotDecodable",
+            Self::TooLarge => "Record.TooLarge",
+            Self::PayloadInvalid => "Payload.Invalid",
+            Self::EventInvalid => "Event.Invalid",
+            Self::PartitionTooLong => "Partition.TooLong",
+        }
+    }
+}
+
+impl fmt::Display for RejectionCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A record, or the part of one, that could not be delivered as rows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    pub code: RejectionCode,
+    /// One sentence for a person: which field, which value, which limit.
+    pub message: String,
+    /// Exactly what must be delivered again: the record as it came, or an envelope around the bad event alone.
+    pub payload: Bytes,
+    /// The record that it came in.
+    pub sequence: SequenceNumber,
+    pub partition_key: Option<Box<str>>,
+    pub arrival: Millis,
+}

@@ -1,0 +1,15 @@
+//! Firemain takes CloudWatch Logs off a Kinesis data stream and delivers them to S3, exactly once.
+//!
+//! The way of the data, and of these modules:
+//!
+//! ```text
+//! source -> decode -> partition -> buffer -> encode -> stage -> commit -> publish
+//! ```
+
+pub mod clock;
+pub mod config;
+pub mod decode;
+pub mod event;
+pub mod position;
+pub mod retry;
+pub mod source;

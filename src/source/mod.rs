@@ -1,0 +1,113 @@
+//! Where records come from: the shards of a stream, or files.
+//!
+//! A [`Source`] knows its shards; a [`Reader`] reads one shard in order from a position. Both retry by themselves what
+//! can heal by itself (see [`crate::retry`]) and return an error only when a person is needed.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::event::{Record, ShardId};
+use crate::position::Position;
+
+/// A shard as its source knows it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub id: ShardId,
+    /// The shards that it was split or merged from, known or not any more: they are read to their end first.
+    pub parents: Vec<ShardId>,
+}
+
+/// A stream or a set of files.
+#[async_trait]
+pub trait Source: Send + Sync + 'static {
+    /// What the positions of a group belong to: the stream's ARN, or `file:` and the patterns. One group, one source.
+    fn id(&self) -> &str;
+
+    /// The stream's name, for rejections; `None` for files.
+    fn stream(&self) -> Option<&str>;
+
+    /// Every shard that is there now, closed ones included.
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError>;
+
+    /// Where a shard that this group has never seen starts.
+    fn start(&self) -> Position;
+
+    /// Whether the source ends by itself when all its shards are at their end: files do, streams do not.
+    fn ends(&self) -> bool;
+
+    /// A reader of one shard, from a position that is not `end`.
+    async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError>;
+}
+
+/// Reads one shard in order.
+#[async_trait]
+pub trait Reader: Send {
+    /// The next records. Paces itself: waits while there is nothing, within the service's limits, and waits for
+    /// [`ReadAhead`]. Returns an empty batch when that is news (first caught up, end of the shard).
+    ///
+    /// Cancel-safe: a call that is dropped half-way loses nothing.
+    async fn next(&mut self) -> Result<Batch, SourceError>;
+}
+
+/// Records of one shard, in order, right behind those of the batch before.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub records: Vec<Record>,
+    /// How far this batch's end was behind the tip of the shard when it was read; `None` where the source can't tell.
+    pub millis_behind: Option<u64>,
+    /// Nothing more was there when this was read.
+    pub at_tip: bool,
+    /// The shard is closed and this was the last of it. No further call of `next` is made.
+    pub at_end: bool,
+    /// What these records hold of [`ReadAhead`], until they are decoded.
+    pub hold: Option<Hold>,
+}
+
+/// Bounds the bytes that readers have fetched and nobody has decoded yet, over all shards of the process.
+#[derive(Clone, Debug)]
+pub struct ReadAhead {
+    permits: Arc<Semaphore>,
+    total: u32,
+}
+
+/// A share of [`ReadAhead`]; given back when dropped.
+pub type Hold = OwnedSemaphorePermit;
+
+/// Permits count KiB, so that the semaphore's 32 bits suffice.
+const PERMIT: usize = 1024;
+
+impl ReadAhead {
+    pub fn new(bytes: usize) -> Self {
+        let total = u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).max(1);
+        Self { permits: Arc::new(Semaphore::new(total as usize)), total }
+    }
+
+    /// Waits until so many bytes may be held. More than the whole budget takes the whole budget.
+    pub async fn hold(&self, bytes: usize) -> Hold {
+        let permits = Arc::clone(&self.permits);
+        permits.acquire_many_owned(self.count(bytes)).await.expect("the semaphore is never closed")
+    }
+
+    /// Gives back what a hold has over so many bytes: after a call that fetched less than it might have.
+    pub fn shrink(&self, hold: &mut Hold, bytes: usize) {
+        let surplus = hold.num_permits().saturating_sub(self.count(bytes) as usize);
+        drop(hold.split(surplus));
+    }
+
+    fn count(&self, bytes: usize) -> u32 {
+        u32::try_from(bytes.div_ceil(PERMIT)).unwrap_or(u32::MAX).clamp(1, self.total)
+    }
+}
+
+/// Why a source gave up: each of these needs a person. What heals by itself is retried inside the source.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The message names the thing and says what to do.
+    #[error("{0}")]
+    Fatal(String),
+    /// The state holds a position of another stream or file; message as above.
+    #[error("{0}")]
+    BadPosition(String),
+}
