@@ -10,6 +10,7 @@ pub mod clock;
 pub mod config;
 pub mod decode;
 pub mod event;
+pub mod partition;
 pub mod position;
 pub mod retry;
 pub mod source;
