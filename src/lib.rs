@@ -7,6 +7,7 @@
 //! ```
 
 pub mod clock;
+pub mod commit;
 pub mod config;
 pub mod decode;
 pub mod event;
@@ -14,3 +15,4 @@ pub mod partition;
 pub mod position;
 pub mod retry;
 pub mod source;
+pub mod store;

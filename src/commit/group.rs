@@ -1,0 +1,228 @@
+//! What one worker does in its group: join, claim, stage, commit, publish, clear, leave.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::path::Path;
+use tokio::sync::Mutex;
+use tracing::{info, warn};
+
+use super::log::Log;
+use super::member::{AdvanceError, Member};
+use super::pack::{self, BadPack, PackedObject};
+use super::peers::{About, AnnounceError, Peers};
+use super::publish;
+use super::snapshot::{Commit, PackId, Refused, Snapshot, WorkerId};
+use super::storage::{Description, Storage};
+use crate::event::ShardId;
+use crate::position::Position;
+use crate::retry::GaveUp;
+use crate::source::Shard;
+
+/// Why a worker can't go on.
+#[derive(Debug, thiserror::Error)]
+pub enum GroupError {
+    /// Taken for dead: forget everything and start again under a new id.
+    #[error("this worker was taken for dead by another")]
+    Fenced,
+    #[error(transparent)]
+    Advance(AdvanceError),
+    #[error(transparent)]
+    Announce(#[from] AnnounceError),
+    #[error(transparent)]
+    GaveUp(#[from] GaveUp),
+    #[error(
+        "pack {pack} is committed but can't be read ({error}): the rows of {objects} objects are in it; \
+         restore it under _firemain/ from a backup or version, or start a new `group` to read the stream again"
+    )]
+    BadPack { pack: PackId, objects: u64, error: String },
+}
+
+impl From<AdvanceError> for GroupError {
+    fn from(error: AdvanceError) -> Self {
+        match error {
+            AdvanceError::Fenced => Self::Fenced,
+            other => Self::Advance(other),
+        }
+    }
+}
+
+/// A worker's place in its group. Shared by its loop and its heartbeat. Whoever needs both locks takes `member` first.
+#[derive(Debug)]
+pub struct Group {
+    id: WorkerId,
+    storage: Storage,
+    staged: Path,
+    lease: Duration,
+    member: Mutex<Member>,
+    peers: Mutex<Peers>,
+}
+
+/// What joining a group takes.
+#[derive(Debug)]
+pub struct Joining<'a> {
+    /// Names the state: `_firemain/<name>/`.
+    pub name: &'a str,
+    /// What the positions belong to.
+    pub source: &'a str,
+    pub lease: Duration,
+    pub about: About,
+}
+
+impl Group {
+    /// Announces a new worker and adds it to the group.
+    pub async fn join(storage: Storage, joining: Joining<'_>) -> Result<Self, GroupError> {
+        let root = Path::from("_firemain").join(joining.name);
+        let id = WorkerId::from(storage.clock.new_id());
+        let mut peers = Peers::new(storage.clone(), root.clone().join("workers"), id.clone(), joining.about);
+        peers.announce().await?;
+        let log = Log::new(storage.clone(), root.clone().join("state"));
+        let mut member = Member::new(id.clone(), log, storage.clock.clone(), storage.patience.clone()).await?;
+        let now = storage.clock.now();
+        if let Err(error) = member.advance("register", |head| head.register(&id, joining.source, now)).await {
+            peers.retire().await?;
+            return Err(error.into());
+        }
+        peers.look().await?;
+        let (staged, lease) = (root.join("staged"), joining.lease);
+        Ok(Self { id, storage, staged, lease, member: Mutex::new(member), peers: Mutex::new(peers) })
+    }
+
+    pub fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    /// The newest snapshot that this worker has seen; costs nothing.
+    pub async fn seen(&self) -> Arc<Snapshot> {
+        Arc::clone(self.member.lock().await.head())
+    }
+
+    /// The head, read now.
+    pub async fn look(&self) -> Result<Arc<Snapshot>, GroupError> {
+        Ok(Arc::clone(self.member.lock().await.look().await?))
+    }
+
+    /// One heartbeat: a put and a list. True when the head is worth a look: somebody came, went or died.
+    pub async fn beat(&self) -> Result<bool, GroupError> {
+        self.member.lock().await.collect_if_due().await?;
+        let head = self.seen().await;
+        let mut peers = self.peers.lock().await;
+        peers.beat().await?;
+        let changed = peers.look().await?;
+        Ok(changed || !peers.dead(head.workers.keys(), self.lease).is_empty())
+    }
+
+    /// Claims what may be claimed, then publishes and clears the packs of the dead. Returns every shard that this
+    /// worker now owns, with its committed position.
+    pub async fn claim(&self, shards: &[Shard], start: &Position) -> Result<Vec<(ShardId, Position)>, GroupError> {
+        let adopted: Vec<_> = {
+            let mut member = self.member.lock().await;
+            let head = Arc::clone(member.look().await?);
+            let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
+            let dead = self.peers.lock().await.dead(head.workers.keys(), self.lease);
+            for worker in &dead {
+                warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
+            }
+            let claim = |head: &Snapshot| head.claim(&self.id, shards, start, &dead);
+            unless_nothing(member.advance("claim", claim).await)?;
+            member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect()
+        };
+        for pack in adopted {
+            info!(pack = %pack.id, objects = pack.objects, "publishing what another worker committed");
+            let objects = self.fetch(&pack.id, pack.objects).await?;
+            publish::publish(self, objects, |_| ()).await?;
+            self.clear(&BTreeSet::from([pack.id])).await?;
+        }
+        let head = self.seen().await;
+        Ok(head.owned_by(&self.id).map(|(id, shard)| (id.clone(), shard.position.clone())).collect())
+    }
+
+    /// Puts a pack under `staged/`. Returns its size in bytes.
+    pub async fn stage(&self, id: &PackId, objects: &[PackedObject]) -> Result<u64, GroupError> {
+        let payload = pack::write(objects);
+        let bytes = payload.content_length() as u64;
+        let description = Description { content_type: "application/octet-stream".into(), metadata: Vec::new() };
+        self.storage.put(&self.pack_key(id), payload, &description).await?;
+        Ok(bytes)
+    }
+
+    /// The one step that makes a flush durable. When it is refused, its pack is deleted; not so when this worker was
+    /// fenced: the commit may have happened before, and then the pack is its successor's to publish.
+    pub async fn commit(&self, commit: Commit) -> Result<(), GroupError> {
+        let result = self.member.lock().await.advance("commit", |head| head.commit(&self.id, &commit)).await;
+        match result {
+            Ok(()) => self.delete_packs(commit.published).await,
+            Err(error) => {
+                if let (AdvanceError::Refused(_), Some(pack)) = (&error, commit.pack) {
+                    self.delete_packs([pack.id]).await?;
+                }
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Drops published packs from the state, then deletes them.
+    pub async fn clear(&self, published: &BTreeSet<PackId>) -> Result<(), GroupError> {
+        let clear = Commit { published: published.clone(), ..Commit::default() };
+        let cleared = self.member.lock().await.advance("clear", |head| head.commit(&self.id, &clear)).await;
+        unless_nothing(cleared)?;
+        self.delete_packs(published.clone()).await
+    }
+
+    /// Ends in good order: everything is given up, what was published is cleared, the heartbeat removed.
+    pub async fn leave(&self, published: BTreeSet<PackId>) -> Result<(), GroupError> {
+        self.member.lock().await.advance("leave", |head| head.leave(&self.id, &published)).await?;
+        self.delete_packs(published).await?;
+        Ok(self.peers.lock().await.retire().await?)
+    }
+
+    /// Deletes what nobody can need any more: packs of workers that are gone which were never committed, and old
+    /// heartbeats.
+    pub async fn sweep(&self) -> Result<(), GroupError> {
+        // In this order only: a pack staged after the listing is not in it; one that was committed before the head
+        // was read is in the head.
+        let staged = self.storage.list(&self.staged, None).await?;
+        let head = self.look().await?;
+        let listed: BTreeSet<&PackId> = head.packs.iter().map(|pack| &pack.id).collect();
+        let packs = staged.iter().filter_map(|object| object.location.filename()?.strip_suffix(".pack")?.parse().ok());
+        let orphans: Vec<PackId> = packs
+            .filter(|pack: &PackId| !listed.contains(pack) && !head.workers.contains_key(&pack.worker))
+            .inspect(|pack| info!(%pack, "deleting a pack that was never committed"))
+            .collect();
+        self.delete_packs(orphans).await?;
+        let workers = head.workers.keys().cloned().collect();
+        Ok(self.peers.lock().await.sweep(&workers, self.lease * 10).await?)
+    }
+
+    /// Fenced when this worker is not in the head, which is read anew if it was not seen for a lease.
+    pub(super) async fn still_member(&self) -> Result<(), GroupError> {
+        Ok(self.member.lock().await.look_if_older(self.lease).await?)
+    }
+
+    pub(super) fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    async fn fetch(&self, id: &PackId, objects: u64) -> Result<Vec<PackedObject>, GroupError> {
+        let bad = |error: String| GroupError::BadPack { pack: id.clone(), objects, error };
+        let bytes = self.storage.get(&self.pack_key(id)).await?.ok_or_else(|| bad("it is not there".into()))?;
+        pack::read(&bytes).map_err(|error: BadPack| bad(error.to_string()))
+    }
+
+    async fn delete_packs(&self, packs: impl IntoIterator<Item = PackId>) -> Result<(), GroupError> {
+        let keys = packs.into_iter().map(|id| self.pack_key(&id)).collect();
+        Ok(self.storage.delete(keys).await?)
+    }
+
+    fn pack_key(&self, id: &PackId) -> Path {
+        self.staged.clone().join(format!("{id}.pack"))
+    }
+}
+
+fn unless_nothing(result: Result<(), AdvanceError>) -> Result<(), AdvanceError> {
+    match result {
+        Err(AdvanceError::Refused(Refused::Nothing)) => Ok(()),
+        other => other,
+    }
+}

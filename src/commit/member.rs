@@ -1,0 +1,186 @@
+//! One worker's membership of its group: the only place where shared state is changed.
+//!
+//! [`Member::advance`] applies a pure change of the [`Snapshot`] to the head of the [`Log`]: compare-and-swap by
+//! put-if-absent. Invariants: bytes for a number whose fate is unknown are never replaced by others; nothing is
+//! believed from an answer alone (the listing and the attempt's number decide); who is not in the state any more is
+//! fenced, and stays so.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::log::{self, Log};
+use super::snapshot::{Attempt, BadSnapshot, Refused, Snapshot, WorkerId};
+use super::storage::Answer;
+use crate::clock::Clock;
+use crate::retry::{GaveUp, Patience, Retry, Verdict};
+
+/// Why a change was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum AdvanceError {
+    /// Taken for dead: forget every buffer, staged pack and position, and start again under a new id.
+    #[error("this worker was taken for dead by another")]
+    Fenced,
+    /// The change is not legal on the head.
+    #[error("{0}")]
+    Refused(Refused),
+    #[error(transparent)]
+    GaveUp(#[from] GaveUp),
+    #[error("snapshot {number} can't be read: {error}")]
+    BadSnapshot { number: u64, error: BadSnapshot },
+}
+
+impl From<Refused> for AdvanceError {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::NotAMember => Self::Fenced,
+            other => Self::Refused(other),
+        }
+    }
+}
+
+/// This worker and what it last saw of the shared state.
+#[derive(Debug)]
+pub struct Member {
+    id: WorkerId,
+    log: Log,
+    clock: Clock,
+    patience: Patience,
+    /// The newest snapshot seen. It may be old: a create on top of it then fails, and the head is read.
+    head: Arc<Snapshot>,
+    seen: Instant,
+    /// Attempts made so far: each has a number of its own, the refused ones too.
+    seq: u64,
+    /// The head when old snapshots were last looked for.
+    collected: u64,
+}
+
+impl Member {
+    /// Reads the head. Registers nothing yet.
+    pub async fn new(id: WorkerId, log: Log, clock: Clock, patience: Patience) -> Result<Self, AdvanceError> {
+        let head = Arc::new(Snapshot::empty());
+        let mut member = Self { id, log, clock, patience, head, seen: Instant::now(), seq: 0, collected: 0 };
+        member.look_from(0).await?;
+        member.collected = member.head.number;
+        Ok(member)
+    }
+
+    pub fn id(&self) -> &WorkerId {
+        &self.id
+    }
+
+    /// The newest snapshot that this worker has seen.
+    pub fn head(&self) -> &Arc<Snapshot> {
+        &self.head
+    }
+
+    /// Reads the head anew.
+    pub async fn look(&mut self) -> Result<&Arc<Snapshot>, AdvanceError> {
+        self.look_from(self.head.number).await?;
+        Ok(&self.head)
+    }
+
+    /// Now and then, by the number of snapshots that came since: lists the whole log and collects what is old in it.
+    pub async fn collect_if_due(&mut self) -> Result<(), AdvanceError> {
+        if self.head.number >= self.collected + (log::COLLECTED_PAST - log::KEPT) as u64 {
+            self.look_from(0).await?;
+            self.collected = self.head.number;
+        }
+        Ok(())
+    }
+
+    /// Reads the head if the last look is as old as that. Fenced when this worker is not in it.
+    pub async fn look_if_older(&mut self, age: Duration) -> Result<(), AdvanceError> {
+        if self.seen.elapsed() >= age {
+            self.look().await?;
+        }
+        if self.head.workers.contains_key(&self.id) { Ok(()) } else { Err(AdvanceError::Fenced) }
+    }
+
+    /// Makes one transition: returns when the change is in the shared state, or why it is not and never will be.
+    ///
+    /// `change` is asked again on every new head until it is applied or refuses.
+    pub async fn advance(
+        &mut self,
+        what: &str,
+        change: impl Fn(&Snapshot) -> Result<Snapshot, Refused>,
+    ) -> Result<(), AdvanceError> {
+        loop {
+            let mut next = change(&self.head)?;
+            self.seq += 1;
+            next.number = self.head.number + 1;
+            next.attempt = Some(Attempt { worker: self.id.clone(), seq: self.seq });
+            if let Some(me) = next.workers.get_mut(&self.id) {
+                me.seq = self.seq;
+            }
+            match self.attempt(what, next).await? {
+                Outcome::Done => return Ok(()),
+                Outcome::Lost => debug!(number = self.head.number, "{what}: another worker was first"),
+            }
+        }
+    }
+
+    /// Creates one snapshot on top of the head, sending identical bytes until its fate is known.
+    async fn attempt(&mut self, what: &str, next: Snapshot) -> Result<Outcome, AdvanceError> {
+        let (base, number) = (self.head.number, next.number);
+        let bytes = Bytes::from(next.to_json());
+        let mut retry = Retry::new(&self.clock, &self.patience, format!("{what}: create of snapshot {number}"));
+        loop {
+            let answer = self.log.create(number, &bytes, &mut retry).await?;
+            let highest = self.log.highest(base).await?;
+            if highest < number {
+                // Not there (yet). After "created" that is a store whose listing lags: wait for it likewise.
+                if answer != Answer::Unknown {
+                    let unseen = format!("the listing does not show it, though the answer was {answer:?}");
+                    retry.again(Verdict::Transient, &unseen).await?;
+                }
+                continue;
+            }
+            retry.recovered();
+            if highest == number && answer == Answer::Created {
+                self.saw(next);
+                return Ok(Outcome::Done);
+            }
+            let leaves = !next.workers.contains_key(&self.id);
+            self.look_from(number).await?;
+            return Ok(self.judge(number, leaves));
+        }
+    }
+
+    /// Whether the attempt for `number` is in the state, of which the head was just read, at or above that number.
+    fn judge(&self, number: u64, leaves: bool) -> Outcome {
+        let mine = Attempt { worker: self.id.clone(), seq: self.seq };
+        if self.head.number == number {
+            return if self.head.attempt.as_ref() == Some(&mine) { Outcome::Done } else { Outcome::Lost };
+        }
+        match self.head.last_attempt(&self.id) {
+            Some(seq) if seq >= self.seq => Outcome::Done,
+            Some(_) => Outcome::Lost,
+            // A worker that wanted to leave is out, by its own hand or another's: the same to everybody.
+            None if leaves => Outcome::Done,
+            None => Outcome::Lost,
+        }
+    }
+
+    async fn look_from(&mut self, known: u64) -> Result<(), AdvanceError> {
+        if let Some(entry) = self.log.head(known).await? {
+            let number = entry.number;
+            let snapshot = Snapshot::from_json(&entry.bytes);
+            self.saw(snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?);
+        }
+        Ok(())
+    }
+
+    fn saw(&mut self, head: Snapshot) {
+        self.head = Arc::new(head);
+        self.seen = Instant::now();
+    }
+}
+
+enum Outcome {
+    Done,
+    Lost,
+}

@@ -1,0 +1,31 @@
+//! Puts the objects of a committed pack at their final keys.
+//!
+//! The bytes are fixed by the pack, so that doing it again, by anyone, changes nothing. Never called before the commit
+//! is known to have happened.
+
+use futures::{StreamExt, TryStreamExt};
+use object_store::path::Path;
+
+use super::group::{Group, GroupError};
+use super::pack::PackedObject;
+
+/// Puts under way at once: enough to hide S3's latency, few enough for its limit of 3,500 puts a second and prefix.
+const CONCURRENCY: usize = 32;
+
+/// Puts every object; `acknowledged` is told the size of each as soon as it is there and its memory is free.
+pub async fn publish(
+    group: &Group,
+    objects: Vec<PackedObject>,
+    acknowledged: impl Fn(usize),
+) -> Result<(), GroupError> {
+    let puts = objects.into_iter().map(|object| async {
+        // A worker that slept must not put back what a user or a lifecycle rule deleted meanwhile.
+        group.still_member().await?;
+        let size = object.len();
+        let key = Path::parse(&object.key).expect("keys are made of escaped values, without empty segments");
+        group.storage().put(&key, object.body.into_iter().collect(), &object.description).await?;
+        acknowledged(size);
+        Ok(())
+    });
+    futures::stream::iter(puts).buffer_unordered(CONCURRENCY).try_collect().await
+}
