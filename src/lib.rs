@@ -6,11 +6,14 @@
 //! source -> decode -> partition -> buffer -> encode -> stage -> commit -> publish
 //! ```
 
+pub mod buffer;
 pub mod clock;
 pub mod config;
 pub mod decode;
+pub mod encode;
 pub mod event;
 pub mod partition;
 pub mod position;
 pub mod retry;
 pub mod source;
+pub mod table;
