@@ -7,8 +7,8 @@
 //! CPU only and synchronous: to be called on blocking threads, for many partitions at once. Absent on purpose: I/O,
 //! clocks, and the names of objects.
 
-mod json;
-mod parquet;
+mod columnar;
+mod lines;
 mod run;
 mod sink;
 #[cfg(test)]
@@ -80,7 +80,7 @@ pub struct EncodeError {
 #[derive(Debug, thiserror::Error)]
 enum Fault {
     #[error(transparent)]
-    Parquet(#[from] ::parquet::errors::ParquetError),
+    Parquet(#[from] parquet::errors::ParquetError),
     #[error(transparent)]
     Arrow(#[from] arrow::error::ArrowError),
     #[error("cannot compress: {0}")]
@@ -103,11 +103,11 @@ pub fn encode(
 ) -> Result<Vec<Object>, EncodeError> {
     let count = rows.rows();
     let objects = match (&partition.folder, settings.format.kind) {
-        (Folder::Table { .. }, FormatKind::Parquet) => parquet::Layout::new(settings)
+        (Folder::Table { .. }, FormatKind::Parquet) => columnar::Layout::new(settings)
             .map_err(Fault::from)
             .and_then(|layout| pack(rows, settings, || layout.open())),
-        (Folder::Table { .. }, FormatKind::Json) => pack(rows, settings, || json::Lines::of_table(settings)),
-        (Folder::Errors { .. }, _) => pack(rows, settings, || json::Lines::of_rejections(settings)),
+        (Folder::Table { .. }, FormatKind::Json) => pack(rows, settings, || lines::Lines::of_table(settings)),
+        (Folder::Errors { .. }, _) => pack(rows, settings, || lines::Lines::of_rejections(settings)),
     };
     objects.map_err(|source| EncodeError { partition: Box::new(partition.clone()), rows: count, source })
 }

@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn chunks_hold_what_was_written_in_order() {
-        let written: Vec<u8> = (0..3_000_000u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let written: Vec<u8> = (0..3_000_000u32).map(|i| ((i * 31) >> 3) as u8).collect();
         let mut sink = Sink::default();
         let mut rest = written.as_slice();
         for len in (1..).map(|i| i * 7919 % 100_003) {

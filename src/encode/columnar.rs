@@ -29,9 +29,9 @@ const LARGEST_PAGE: usize = 1 << 20;
 /// Bytes of rows that are handed over at once, at most.
 const LARGEST_BATCH: usize = 1 << 20;
 /// Pages and batches are at most this part of an object, so that its size is known well enough to end it in time.
-const PART_OF_OBJECT: usize = 32;
+const PART_OF_OBJECT: usize = 64;
 /// And no smaller than this.
-const SMALLEST_PART: usize = 16 << 10;
+const SMALLEST_PART: usize = 4 << 10;
 /// Views shorter than this hold their text themselves.
 const LONGEST_INLINE: usize = 12;
 
@@ -193,8 +193,7 @@ impl ObjectWriter for ParquetObject {
         Ok(self.writer.bytes_written())
     }
 
-    fn finish(mut self) -> Result<Content, Fault> {
-        self.writer.finish()?;
+    fn finish(self) -> Result<Content, Fault> {
         Ok(Content {
             bytes: self.writer.into_inner()?.finish(),
             extension: "parquet",
