@@ -6,13 +6,16 @@
 //! source -> decode -> partition -> buffer -> encode -> stage -> commit -> publish
 //! ```
 
+pub mod buffer;
 pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod decode;
+pub mod encode;
 pub mod event;
 pub mod partition;
 pub mod position;
 pub mod retry;
 pub mod source;
 pub mod store;
+pub mod table;
