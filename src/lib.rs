@@ -19,3 +19,4 @@ pub mod retry;
 pub mod source;
 pub mod store;
 pub mod table;
+pub mod worker;

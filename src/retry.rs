@@ -73,7 +73,7 @@ impl Retry {
     }
 
     /// After a failure: says so, waits, and returns when it is time to try again; or an error when it is not.
-    pub async fn again(&mut self, verdict: Verdict, error: &dyn Display) -> Result<(), GaveUp> {
+    pub async fn again(&mut self, verdict: Verdict, error: &(dyn Display + Sync)) -> Result<(), GaveUp> {
         let now = Instant::now();
         let failing_since = *self.failing_since.get_or_insert(now);
         match verdict {

@@ -131,7 +131,7 @@ impl Group {
         for pack in adopted {
             info!(pack = %pack.id, objects = pack.objects, "publishing what another worker committed");
             let objects = self.fetch(&pack.id, pack.objects).await?;
-            publish::publish(self, objects, |_| ()).await?;
+            publish::publish(self, objects).await?;
             self.clear(&BTreeSet::from([pack.id])).await?;
         }
         let head = self.seen().await;

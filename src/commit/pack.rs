@@ -15,18 +15,21 @@ use object_store::PutPayload;
 use serde::{Deserialize, Serialize};
 
 use super::storage::Description;
+use crate::buffer::Lease;
 
 const MAGIC: &[u8; 8] = b"FMPACK01";
 const HEAD: usize = 16;
 
 /// An object with its final key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct PackedObject {
     /// Below the destination.
     pub key: String,
     pub description: Description,
     /// The body, in pieces.
     pub body: Vec<Bytes>,
+    /// What the body counts for in the budget, where it does; given back with it.
+    pub lease: Option<Lease>,
 }
 
 impl PackedObject {
@@ -120,7 +123,7 @@ pub fn read(bytes: &Bytes) -> Result<Vec<PackedObject>, BadPack> {
             return Err(BadPack::Checksum(entry.key));
         }
         let description = Description { content_type: entry.content_type, metadata: entry.metadata };
-        Ok(PackedObject { key: entry.key, description, body: vec![body] })
+        Ok(PackedObject { key: entry.key, description, body: vec![body], lease: None })
     });
     objects.collect()
 }
@@ -143,8 +146,14 @@ mod tests {
                 key: "log_events/log_group=%2Fa/dt=2024-03-22/hour=05/w-1-0.parquet".into(),
                 description: description.clone(),
                 body: vec![Bytes::from_static(b"PAR1"), Bytes::from_static(b"more")],
+                lease: None,
             },
-            PackedObject { key: "errors/x".into(), description, body: vec![Bytes::from_static(b"\x1f\x8b")] },
+            PackedObject {
+                key: "errors/x".into(),
+                description,
+                body: vec![Bytes::from_static(b"\x1f\x8b")],
+                lease: None,
+            },
         ]
     }
 

@@ -12,19 +12,15 @@ use super::pack::PackedObject;
 /// Puts under way at once: enough to hide S3's latency, few enough for its limit of 3,500 puts a second and prefix.
 const CONCURRENCY: usize = 32;
 
-/// Puts every object; `acknowledged` is told the size of each as soon as it is there and its memory is free.
-pub async fn publish(
-    group: &Group,
-    objects: Vec<PackedObject>,
-    acknowledged: impl Fn(usize),
-) -> Result<(), GroupError> {
+/// Puts every object; the memory of each is given back as soon as it is acknowledged.
+pub async fn publish(group: &Group, objects: Vec<PackedObject>) -> Result<(), GroupError> {
     let puts = objects.into_iter().map(|object| async {
         // A worker that slept must not put back what a user or a lifecycle rule deleted meanwhile.
         group.still_member().await?;
-        let size = object.len();
-        let key = Path::parse(&object.key).expect("keys are made of escaped values, without empty segments");
-        group.storage().put(&key, object.body.into_iter().collect(), &object.description).await?;
-        acknowledged(size);
+        let PackedObject { key, description, body, lease } = object;
+        let key = Path::parse(&key).expect("keys are made of escaped values, without empty segments");
+        group.storage().put(&key, body.into_iter().collect(), &description).await?;
+        drop(lease);
         Ok(())
     });
     futures::stream::iter(puts).buffer_unordered(CONCURRENCY).try_collect().await

@@ -21,7 +21,7 @@ pub struct Shard {
 
 /// A stream or a set of files.
 #[async_trait]
-pub trait Source: Send + Sync + 'static {
+pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// What the positions of a group belong to: the stream's ARN, or `file:` and the patterns. One group, one source.
     fn id(&self) -> &str;
 
@@ -43,7 +43,7 @@ pub trait Source: Send + Sync + 'static {
 
 /// Reads one shard in order.
 #[async_trait]
-pub trait Reader: Send {
+pub trait Reader: std::fmt::Debug + Send {
     /// The next records. Paces itself: waits while there is nothing, within the service's limits, and waits for
     /// [`ReadAhead`]. Returns an empty batch when that is news (first caught up, end of the shard).
     ///

@@ -1,0 +1,24 @@
+# What one does again and again. `just` alone lists it.
+
+_default:
+    @just --list
+
+# What CI runs.
+ci:
+    .ci/run
+
+# The tests that need Rust and nothing else.
+test *args:
+    cargo test {{ args }}
+
+# The binary against real servers: Kinesis, S3 and CloudWatch Logs stand-ins, read back with DuckDB.
+test-services *args:
+    tests/services/run {{ args }}
+
+# Decoded MB per CPU second, wall MB/s and peak memory of the release binary, from files to a local lake.
+throughput *args:
+    benches/throughput {{ args }}
+
+# Criterion benchmarks of decode, buffer and encode.
+bench *args:
+    cargo bench {{ args }}

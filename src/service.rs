@@ -1,0 +1,142 @@
+//! Builds the live parts from a configuration, and keeps a worker running: signals, drain, a new worker when one was
+//! taken for dead.
+
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::aws::Aws;
+use crate::clock::Clock;
+use crate::commit::peers::About;
+use crate::commit::storage::Storage;
+use crate::config::{Config, Destination, SourceConfig};
+use crate::decode::Decoder;
+use crate::encode::Encoder;
+use crate::retry::Patience;
+use crate::source::file::FileSource;
+use crate::source::kinesis::KinesisSource;
+use crate::source::{ReadAhead, Source, SourceError};
+use crate::worker::{self, Parts, Report, Settings, WorkerError};
+
+/// Bytes that readers may have fetched and nobody decoded: enough to keep the decoders busy, a small part of the
+/// 200 MiB that the process may take beyond `flush.buffer_bytes`.
+const READ_AHEAD: usize = 64 << 20;
+
+/// Why a run failed, and with which exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Bad usage: a file that is not there.
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    Fatal(String),
+    #[error(
+        "shutdown_timeout ({0:?}) passed with work uncommitted: nothing is lost, the next worker reads it again; \
+         the store may be out of reach, see the warnings above"
+    )]
+    ShutdownTimeout(std::time::Duration),
+}
+
+impl RunError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Fatal(_) | Self::ShutdownTimeout(_) => 1,
+        }
+    }
+}
+
+/// Runs until a signal ends it, or, when draining or reading files, until everything is committed and published.
+pub async fn run(config: &Config, drain: bool) -> Result<Report, RunError> {
+    let stop = on_signals().map_err(|error| RunError::Fatal(format!("signals can't be handled: {error}")))?;
+    let parts = build(config, drain).await?;
+    let work = keep_working(&parts, stop.clone());
+    tokio::select! {
+        report = work => report,
+        () = passed(stop, config.shutdown_timeout) => Err(RunError::ShutdownTimeout(config.shutdown_timeout)),
+    }
+}
+
+/// A worker after the other: one that was taken for dead is followed by a new one with a new id.
+async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Report, RunError> {
+    loop {
+        match worker::run(parts.clone(), stop.clone()).await {
+            Ok(report) => return Ok(report),
+            Err(error) if error.is_fenced() && *stop.borrow() => {
+                warn!("{error}, while it was ending: what it had not committed is its successor's to read");
+                return Ok(Report::default());
+            }
+            Err(error) if error.is_fenced() => warn!("{error}: starting again as a new worker"),
+            Err(error) => return Err(RunError::Fatal(error.to_string())),
+        }
+    }
+}
+
+async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
+    let fatal = |error: &dyn std::fmt::Display| RunError::Fatal(error.to_string());
+    let (clock, patience) = (Clock::system(), Patience::default());
+    let read_ahead = ReadAhead::new(READ_AHEAD);
+    let cores = available_parallelism().map_or(1, NonZero::get);
+    let aws = Aws::load(config).await.map_err(|error| fatal(&error))?;
+    let opened = store::open(&config.destination, aws.as_ref()).await.map_err(|error| fatal(&error))?;
+    let source: Arc<dyn Source> = match &config.source {
+        SourceConfig::File(files) => {
+            Arc::new(FileSource::new(&files.paths, read_ahead).map_err(|error| RunError::Usage(error.to_string()))?)
+        }
+        SourceConfig::Kinesis(stream) => {
+            let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, LONGEST_IDLE);
+            let connected = KinesisSource::connect(stream, aws, &clock, &patience, read_ahead, idle).await;
+            Arc::new(connected.map_err(|error| fatal(&error))?)
+        }
+    };
+    let settings = Settings {
+        group: config.group.clone(),
+        lease: config.lease_timeout,
+        flush: config.flush.clone(),
+        errors: config.errors.prefix.as_str().into(),
+        // Files end by themselves.
+        drain: drain || source.ends(),
+        cores,
+        stuck_after: config.stuck_after,
+        about: about(),
+    };
+    let storage = Storage::new(opened.store, opened.attributes, clock, patience);
+    Ok(Parts { source, storage, decoder, encoder, settings })
+}
+
+fn about() -> About {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned();
+    About { host, pid: std::process::id(), version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+/// True from the first SIGTERM or SIGINT on; the second one ends the process with 128 + its number.
+fn on_signals() -> std::io::Result<watch::Receiver<bool>> {
+    let (sender, stop) = watch::channel(false);
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        loop {
+            let (name, kind) = tokio::select! {
+                _ = terminate.recv() => ("SIGTERM", SignalKind::terminate()),
+                _ = interrupt.recv() => ("SIGINT", SignalKind::interrupt()),
+            };
+            if *sender.borrow() {
+                warn!("{name} again: ending at once; what is not committed is read again by the next worker");
+                std::process::exit(128 + kind.as_raw_value());
+            }
+            info!("{name}: committing what is buffered, then ending");
+            sender.send_replace(true);
+        }
+    });
+    Ok(stop)
+}
+
+/// So long after `stop` said so.
+async fn passed(mut stop: watch::Receiver<bool>, bound: std::time::Duration) {
+    // The sender lives as long as the process.
+    let _ = stop.wait_for(|stop| *stop).await;
+    tokio::time::sleep(bound).await;
+}

@@ -1,0 +1,115 @@
+//! Batches are decoded on as many cores as there are, and come out in the order in which they went in.
+
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use crate::decode::{Decoded, Decoder, Scratch};
+use crate::event::ShardId;
+use crate::position::Position;
+use crate::source::Batch;
+
+/// Decodes under way, at most so many at once.
+#[derive(Debug)]
+pub struct Decoding {
+    decoder: Arc<Decoder>,
+    limit: usize,
+    jobs: FuturesOrdered<Job>,
+    /// The rest of a batch that came out in part.
+    alone: Option<Job>,
+    scratches: Pool<Scratch>,
+    spares: Pool<Decoded>,
+}
+
+type Job = JoinHandle<(Done, Option<Batch>)>;
+
+/// A decoded batch, or a part of one. Give its memory back with [`Decoding::reuse`].
+#[derive(Debug)]
+pub struct Done {
+    pub shard: ShardId,
+    pub decoded: Decoded,
+    /// Where the shard stands behind this batch; `None`: where it stood, for the batch was empty.
+    pub position: Option<Position>,
+    pub at_tip: bool,
+    pub at_end: bool,
+}
+
+impl Decoding {
+    pub fn new(decoder: Arc<Decoder>, cores: usize) -> Self {
+        // One more than there are cores, so that none of them waits for the next batch to be handed over.
+        let (limit, jobs) = (cores + 1, FuturesOrdered::new());
+        Self { decoder, limit, jobs, alone: None, scratches: Pool::default(), spares: Pool::default() }
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.jobs.len() < self.limit
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.alone.is_none()
+    }
+
+    pub fn start(&mut self, shard: ShardId, batch: Batch) {
+        let job = self.job(shard, batch, false);
+        self.jobs.push_back(job);
+    }
+
+    /// The next batch or part of one, in the order of [`Decoding::start`]. Waits for ever while there is none.
+    pub async fn next(&mut self) -> Done {
+        let job = match &mut self.alone {
+            Some(job) => Some(job.await),
+            None => self.jobs.next().await,
+        };
+        let Some(job) = job else { return std::future::pending().await };
+        let (done, rest) = job.expect("decoding does not panic, whatever the bytes");
+        // What is left of it goes before all others, and alone: so the order holds, and memory is bounded.
+        self.alone = rest.map(|rest| self.job(done.shard.clone(), rest, true));
+        done
+    }
+
+    fn job(&self, shard: ShardId, mut batch: Batch, alone: bool) -> Job {
+        let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
+        let mut decoded = self.spares.take();
+        spawn_blocking(move || {
+            let mut scratch = scratches.take();
+            let done = decoder.decode(&mut scratch, &batch.records, alone, &mut decoded);
+            scratches.give(scratch);
+            let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
+            if done < batch.records.len() {
+                batch.records.drain(..done);
+                let part = Done { shard, decoded, position: last, at_tip: false, at_end: false };
+                return (part, Some(batch));
+            }
+            let position = if batch.at_end { Some(Position::End) } else { last };
+            (Done { shard, decoded, position, at_tip: batch.at_tip, at_end: batch.at_end }, None)
+        })
+    }
+
+    pub fn reuse(&self, mut decoded: Decoded) {
+        decoded.clear();
+        self.spares.give(decoded);
+    }
+}
+
+/// Memory that was used and is used again: touching fresh pages costs a good part of what decoding into them does.
+/// Holds at most as many as were ever out at once.
+#[derive(Debug, Default)]
+struct Pool<T>(Arc<Mutex<Vec<T>>>);
+
+impl<T: Default> Pool<T> {
+    fn take(&self) -> T {
+        self.0.lock().expect("no panic while it is locked").pop().unwrap_or_default()
+    }
+
+    fn give(&self, used: T) {
+        self.0.lock().expect("no panic while it is locked").push(used);
+    }
+}
+
+impl<T> Clone for Pool<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}

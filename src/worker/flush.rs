@@ -1,0 +1,72 @@
+//! One flush: encode, stage, commit. Publishing goes on behind it.
+
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use tokio::task::spawn_blocking;
+
+use super::WorkerError;
+use crate::buffer::PartitionRows;
+use crate::commit::group::Group;
+use crate::commit::pack::PackedObject;
+use crate::commit::snapshot::{Commit, PackId, PackState};
+use crate::commit::storage::Description;
+use crate::encode::{self, EncodeSettings, Object};
+use crate::partition::Partition;
+
+/// What is flushed: rows taken out of the buffers, and the commit that they belong to (without its pack).
+#[derive(Debug)]
+pub struct Flush {
+    pub id: PackId,
+    pub rows: Vec<(Partition, PartitionRows)>,
+    pub commit: Commit,
+}
+
+/// A flush that is durable, and now to be published.
+#[derive(Debug)]
+pub struct Committed {
+    pub id: PackId,
+    pub commit: Commit,
+    pub objects: Vec<PackedObject>,
+}
+
+/// Encodes every partition, on so many cores, stages the objects as one pack and commits.
+pub async fn flush(
+    group: &Group,
+    settings: &Arc<EncodeSettings>,
+    cores: usize,
+    flush: Flush,
+) -> Result<Committed, WorkerError> {
+    let Flush { id, rows, mut commit } = flush;
+    let encoding = futures::stream::iter(rows).map(|(partition, rows)| {
+        let settings = Arc::clone(settings);
+        async move {
+            let encode = move || encode::encode(&partition, rows, &settings).map(|objects| (partition, objects));
+            spawn_blocking(encode).await.expect("encoding does not panic")
+        }
+    });
+    let encoded: Vec<(Partition, Vec<Object>)> = encoding.buffered(cores).try_collect().await?;
+    let objects = pack_up(&id, encoded);
+    if !objects.is_empty() {
+        let bytes = group.stage(&id, &objects).await?;
+        let publisher = group.id().clone();
+        commit.pack = Some(PackState { id: id.clone(), publisher, objects: objects.len() as u64, bytes });
+    }
+    group.commit(commit.clone()).await?;
+    Ok(Committed { id, commit, objects })
+}
+
+/// Gives each object its final key: `<partition>/<pack>-<n>.<extension>`.
+fn pack_up(id: &PackId, encoded: Vec<(Partition, Vec<Object>)>) -> Vec<PackedObject> {
+    let objects = encoded.into_iter().flat_map(|(partition, objects)| {
+        let prefix = partition.to_string();
+        objects.into_iter().map(move |object| (prefix.clone(), object))
+    });
+    let keyed = objects.enumerate().map(|(n, (prefix, object))| {
+        let Object { bytes: body, extension, content_type, mut metadata, lease, .. } = object;
+        metadata.push(("firemain-commit".to_owned(), id.to_string()));
+        let description = Description { content_type: content_type.to_owned(), metadata };
+        PackedObject { key: format!("{prefix}/{id}-{n}.{extension}"), description, body, lease: Some(lease) }
+    });
+    keyed.collect()
+}

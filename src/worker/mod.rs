@@ -1,0 +1,403 @@
+//! The loop of one worker: read, decode, buffer, flush, commit, publish.
+//!
+//! Invariant: a shard's position is committed together with exactly the rows that lie between the old position and the
+//! new one. At most one flush is being encoded and committed at a time; publishing goes on behind it, bounded by the
+//! [`Budget`].
+
+mod decoding;
+mod flush;
+mod ownership;
+mod policy;
+mod readers;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, info};
+
+use self::decoding::{Decoding, Done};
+use self::flush::{Committed, Flush};
+use self::ownership::{Ownership, View};
+use self::policy::{Fill, Policy, Reason};
+use self::readers::{Read, Readers};
+use crate::buffer::{Budget, Buffers, Place};
+use crate::commit::group::{Group, GroupError, Joining};
+use crate::commit::peers::About;
+use crate::commit::publish;
+use crate::commit::snapshot::{Commit, Move, PackId};
+use crate::commit::storage::Storage;
+use crate::config::{FlushConfig, Format};
+use crate::decode::{Counts, Decoder};
+use crate::encode::{EncodeError, EncodeSettings};
+use crate::event::ShardId;
+use crate::position::Position;
+use crate::source::{Source, SourceError};
+use crate::table::Schema;
+
+/// Rows that are held twice while they are encoded, as rows and as pages, over all cores.
+const RUNS_BYTES: usize = 96 << 20;
+const SHORTEST_RUN: usize = 8 << 20;
+const LONGEST_RUN: usize = 64 << 20;
+
+/// What a worker is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    pub source: Arc<dyn Source>,
+    pub storage: Storage,
+    pub decoder: Arc<Decoder>,
+    pub schema: Arc<Schema>,
+    pub settings: Settings,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub group: String,
+    pub lease: Duration,
+    pub flush: FlushConfig,
+    pub format: Format,
+    /// The folder of rejections.
+    pub errors: Arc<str>,
+    /// End when everything that is there is committed.
+    pub drain: bool,
+    /// Decoders and encoders at work at once.
+    pub cores: usize,
+    /// How long refusals are borne once the start has succeeded.
+    pub stuck_after: Duration,
+    pub about: About,
+}
+
+/// Why a worker ended before its time.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Group(#[from] GroupError),
+    #[error("rows can't be encoded: {0}")]
+    Encode(#[from] EncodeError),
+}
+
+impl WorkerError {
+    /// Taken for dead by another worker: nothing is lost, and a new worker may start in its place.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Group(GroupError::Fenced))
+    }
+}
+
+/// What a worker did in its life.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    pub counts: Counts,
+    pub commits: u64,
+    pub objects: u64,
+    /// Bytes of objects.
+    pub bytes: u64,
+}
+
+/// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
+pub async fn run(parts: Parts, stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+    let Settings { group, lease, about, .. } = &parts.settings;
+    let joining = Joining { name: group, source: parts.source.id(), lease: *lease, about: about.clone() };
+    let group = Arc::new(Group::join(parts.storage.clone(), joining).await?);
+    info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
+    Worker::new(parts, group).run(stop).await
+}
+
+/// A shard that this worker owns.
+#[derive(Debug)]
+struct Owned {
+    /// As in the shared state.
+    committed: Position,
+    /// Behind the last record in the buffers or in the flush under way.
+    buffered: Position,
+    /// Everything that was there when it was last asked is buffered.
+    at_tip: bool,
+}
+
+type Flushing = tokio::task::JoinHandle<Result<Committed, WorkerError>>;
+
+struct Worker {
+    parts: Parts,
+    group: Arc<Group>,
+    budget: Arc<Budget>,
+    encode: Arc<EncodeSettings>,
+    table: Arc<str>,
+    stream: Option<Arc<str>>,
+    ownership: Ownership,
+    readers: Readers,
+    decoding: Decoding,
+    buffers: Buffers,
+    policy: Policy,
+    shards: BTreeMap<ShardId, Owned>,
+    /// Shards that this worker has committed at their end: a view may be older than that.
+    ended: BTreeSet<ShardId>,
+    view: Option<View>,
+    /// Since when something waits to be committed.
+    since: Option<Instant>,
+    shard_ended: Option<Instant>,
+    flushing: Option<Flushing>,
+    publishing: JoinSet<Result<PackId, WorkerError>>,
+    /// Published, and not yet dropped from the state.
+    published: BTreeSet<PackId>,
+    published_since: Option<Instant>,
+    flushes: u64,
+    report: Report,
+}
+
+impl Worker {
+    fn new(parts: Parts, group: Arc<Group>) -> Self {
+        let settings = &parts.settings;
+        let heartbeat = (settings.lease / 3).min(Duration::from_secs(10));
+        let FlushConfig { interval, open_partitions, buffer_bytes, .. } = settings.flush;
+        let budget = Budget::new(buffer_bytes);
+        let encode = EncodeSettings {
+            format: settings.format,
+            object_bytes: settings.flush.object_bytes,
+            run_bytes: (RUNS_BYTES / settings.cores).clamp(SHORTEST_RUN, LONGEST_RUN),
+            schema: Arc::clone(&parts.schema),
+            budget: Arc::clone(&budget),
+        };
+        Self {
+            ownership: Ownership::start(&group, &parts.source, heartbeat, settings.drain),
+            readers: Readers::new(),
+            decoding: Decoding::new(Arc::clone(&parts.decoder), settings.cores),
+            buffers: Buffers::new(Arc::clone(&budget), &settings.errors),
+            policy: Policy { interval, open_partitions },
+            shards: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            view: None,
+            since: None,
+            shard_ended: None,
+            flushing: None,
+            publishing: JoinSet::new(),
+            published: BTreeSet::new(),
+            published_since: None,
+            flushes: 0,
+            report: Report::default(),
+            table: parts.schema.name.as_str().into(),
+            stream: parts.source.stream().map(Into::into),
+            encode: Arc::new(encode),
+            parts,
+            group,
+            budget,
+        }
+    }
+
+    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+        while !*stop.borrow() && !self.is_drained() {
+            let deadline = self.deadline();
+            tokio::select! {
+                _ = stop.changed() => {}
+                view = self.ownership.next() => self.see(view?),
+                read = self.readers.next(), if self.has_room() => self.decode(read)?,
+                done = self.decoding.next() => self.absorb(done),
+                committed = finished(&mut self.flushing) => self.committed(committed?),
+                Some(published) = self.publishing.join_next() => self.published(published)?,
+                () = self.budget.wait_for_room(), if self.budget.room() == 0 => {}
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
+            }
+            if let Some(reason) = self.flush_due() {
+                self.flush(reason, false);
+            }
+        }
+        self.finish().await
+    }
+
+    // Reading and buffering.
+
+    fn has_room(&self) -> bool {
+        let crowded = self.flushing.is_some() && self.buffers.open() > self.policy.open_partitions;
+        self.decoding.has_room() && self.budget.room() > 0 && !crowded
+    }
+
+    fn see(&mut self, view: View) {
+        for (id, committed) in &view.owned {
+            if !self.shards.contains_key(id) && !self.ended.contains(id) {
+                info!(shard = %id, from = %committed, "reading");
+                let owned = Owned { committed: committed.clone(), buffered: committed.clone(), at_tip: false };
+                self.shards.insert(id.clone(), owned);
+                self.readers.start(&self.parts.source, id, committed.clone());
+            }
+        }
+        if view.owned.is_empty() {
+            self.parts.storage.patience.relax(self.parts.settings.stuck_after);
+        }
+        self.view = Some(view);
+    }
+
+    fn decode(&mut self, read: Read) -> Result<(), WorkerError> {
+        let batch = read.batch?;
+        // The start has succeeded: state, shards and records could be reached.
+        self.parts.storage.patience.relax(self.parts.settings.stuck_after);
+        self.decoding.start(read.shard, batch);
+        Ok(())
+    }
+
+    fn absorb(&mut self, done: Done) {
+        let Some(owned) = self.shards.get_mut(&done.shard) else { return };
+        let place = Place { shard: done.shard.clone(), stream: self.stream.clone() };
+        self.buffers.push(&self.table, &done.decoded, &place, self.parts.storage.clock.now());
+        owned.at_tip = done.at_tip || done.at_end;
+        if let Some(position) = done.position {
+            owned.buffered = position;
+            self.since.get_or_insert_with(Instant::now);
+        }
+        if done.at_end {
+            debug!(shard = %done.shard, "read to its end");
+            if !self.parts.source.ends() {
+                self.shard_ended.get_or_insert_with(Instant::now);
+            }
+        }
+        self.decoding.reuse(done.decoded);
+    }
+
+    // Flushing and committing.
+
+    fn fill(&self) -> Fill {
+        // Full of packs that are being published: a flush of the little else that is there would not help.
+        let packs = !self.publishing.is_empty() && self.buffers.bytes() < self.budget.limit() / 2;
+        Fill {
+            since: self.since,
+            full: self.budget.room() == 0 && !packs,
+            partitions: self.buffers.open(),
+            shard_ended: self.shard_ended,
+            published: self.published_since,
+        }
+    }
+
+    /// When the loop must turn again though nothing happens.
+    fn deadline(&self) -> Option<Instant> {
+        self.policy.deadline(&self.fill()).filter(|_| self.flushing.is_none())
+    }
+
+    fn flush_due(&self) -> Option<Reason> {
+        if self.flushing.is_some() {
+            return None;
+        }
+        let drained = self.parts.settings.drain && self.since.is_some() && self.own_shards_at_tip();
+        let due = self.policy.due(&self.fill(), Instant::now());
+        due.or_else(|| drained.then_some(Reason::Finish))
+    }
+
+    /// Takes everything that is buffered and lets it be encoded, staged and committed behind the loop.
+    fn flush(&mut self, reason: Reason, give_up: bool) {
+        let taken = self.buffers.take();
+        self.flushes += 1;
+        let id = PackId { worker: self.group.id().clone(), flush: self.flushes };
+        let moved = self.shards.iter().filter(|(_, owned)| owned.buffered != owned.committed);
+        let moves: Vec<Move> = moved
+            .map(|(id, owned)| Move { shard: id.clone(), from: owned.committed.clone(), to: owned.buffered.clone() })
+            .collect();
+        debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
+        let published = self.published.clone();
+        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up };
+        let flush = Flush { id, rows: taken.partitions, commit };
+        let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
+        let cores = self.parts.settings.cores;
+        self.flushing = Some(tokio::spawn(async move { flush::flush(&group, &encode, cores, flush).await }));
+        (self.since, self.shard_ended, self.published_since) = (None, None, None);
+    }
+
+    fn committed(&mut self, committed: Committed) {
+        let Committed { id, commit, objects } = committed;
+        let mut ended = false;
+        for step in &commit.moves {
+            if step.to == Position::End {
+                self.shards.remove(&step.shard);
+                self.ended.insert(step.shard.clone());
+                ended = true;
+            } else if let Some(owned) = self.shards.get_mut(&step.shard) {
+                owned.committed = step.to.clone();
+            }
+        }
+        if ended {
+            // Until the next view nobody knows whether there are children.
+            self.view = None;
+            self.ownership.refresh();
+        }
+        self.published.retain(|pack| !commit.published.contains(pack));
+        if !self.published.is_empty() {
+            self.published_since.get_or_insert_with(Instant::now);
+        }
+        let bytes: usize = objects.iter().map(|object| object.len()).sum();
+        let Counts { records, events, rejections, control, .. } = commit.counts;
+        info!(pack = %id, records, events, rejections, control, objects = objects.len(), bytes, "committed");
+        self.report.counts += commit.counts;
+        self.report.commits += u64::from(!commit.moves.is_empty());
+        self.report.objects += objects.len() as u64;
+        self.report.bytes += bytes as u64;
+        if !objects.is_empty() {
+            let group = Arc::clone(&self.group);
+            self.publishing.spawn(async move {
+                publish::publish(&group, objects).await?;
+                Ok(id)
+            });
+        }
+    }
+
+    fn published(
+        &mut self,
+        published: Result<Result<PackId, WorkerError>, tokio::task::JoinError>,
+    ) -> Result<(), WorkerError> {
+        let id = published.expect("publishing does not panic")?;
+        debug!(pack = %id, "published");
+        self.published.insert(id);
+        self.published_since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    // Ending.
+
+    fn own_shards_at_tip(&self) -> bool {
+        self.decoding.is_empty() && self.view.is_some() && self.shards.values().all(|owned| owned.at_tip)
+    }
+
+    /// Draining, and everything that the source has is committed, by whoever owns it.
+    fn is_drained(&self) -> bool {
+        let Some(view) = self.view.as_ref().filter(|_| self.parts.settings.drain) else { return false };
+        let done = |id: &ShardId| match self.shards.get(id) {
+            Some(owned) => owned.at_tip,
+            None => view.done.contains(id),
+        };
+        self.decoding.is_empty() && self.flushing.is_none() && view.shards.iter().all(|shard| done(&shard.id))
+    }
+
+    /// Commits what is buffered, gives everything up, publishes, clears and leaves.
+    async fn finish(mut self) -> Result<Report, WorkerError> {
+        self.readers.stop();
+        self.ownership.stop_claiming();
+        while !self.decoding.is_empty() {
+            let done = self.decoding.next().await;
+            self.absorb(done);
+        }
+        if self.flushing.is_some() {
+            let committed = finished(&mut self.flushing).await?;
+            self.committed(committed);
+        }
+        if self.since.is_some() {
+            self.flush(Reason::Finish, true);
+            let committed = finished(&mut self.flushing).await?;
+            self.committed(committed);
+        }
+        while let Some(published) = self.publishing.join_next().await {
+            self.published(published)?;
+        }
+        self.group.leave(std::mem::take(&mut self.published)).await?;
+        info!(worker = %self.group.id(), "left the group: everything is committed and published");
+        Ok(self.report)
+    }
+}
+
+/// The flush under way, when it is done. Waits for ever while there is none.
+async fn finished(flushing: &mut Option<Flushing>) -> Result<Committed, WorkerError> {
+    let Some(task) = flushing else { return std::future::pending().await };
+    let result = task.await.expect("a flush does not panic");
+    *flushing = None;
+    result
+}

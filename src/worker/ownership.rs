@@ -1,0 +1,171 @@
+//! Which shards this worker owns: heartbeats, the source's list of shards, claims. Runs beside the loop and tells it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use super::WorkerError;
+use crate::commit::group::Group;
+use crate::commit::snapshot::Snapshot;
+use crate::event::ShardId;
+use crate::position::Position;
+use crate::source::{Shard, Source};
+
+/// How often the source is asked whether it has shards that nobody heard of: children are found at their parents' end
+/// already, so that this is for the group's first shards and for surprises.
+const RELIST: Duration = Duration::from_secs(60);
+/// How long a look at a shard of another worker may take.
+const PROBE: Duration = Duration::from_secs(10);
+/// Orphaned packs and old heartbeats are looked for at the start and then so often.
+const SWEEP: Duration = Duration::from_secs(3600);
+
+/// What is known after a claim.
+#[derive(Debug)]
+pub struct View {
+    /// Every shard that the source has.
+    pub shards: Vec<Shard>,
+    /// The shards of this worker, with their committed positions.
+    pub owned: Vec<(ShardId, Position)>,
+    /// Shards of the source that are committed at their end, or (while draining) at their tip by another worker.
+    pub done: BTreeSet<ShardId>,
+}
+
+/// The tasks; they end when this is dropped.
+#[derive(Debug)]
+pub struct Ownership {
+    views: mpsc::Receiver<Result<View, WorkerError>>,
+    wanted: Arc<Notify>,
+    claiming: AbortHandle,
+    _tasks: JoinSet<()>,
+}
+
+impl Ownership {
+    /// Starts to claim at once, and to beat every `heartbeat`.
+    pub fn start(group: &Arc<Group>, source: &Arc<dyn Source>, heartbeat: Duration, draining: bool) -> Self {
+        let (sender, views) = mpsc::channel(1);
+        let wanted = Arc::new(Notify::new());
+        wanted.notify_one();
+        let mut tasks = JoinSet::new();
+        let (beats, claims) = (sender.clone(), sender);
+        let claiming = Claiming { group: Arc::clone(group), source: Arc::clone(source), wanted: Arc::clone(&wanted) };
+        let (group, notify) = (Arc::clone(group), Arc::clone(&wanted));
+        tasks.spawn(async move {
+            if let Err(error) = beat(&group, heartbeat, draining, &notify).await {
+                let _ = beats.send(Err(error)).await;
+            }
+        });
+        let claiming = tasks.spawn(async move {
+            if let Err(error) = claiming.run(draining, &claims).await {
+                let _ = claims.send(Err(error)).await;
+            }
+        });
+        Self { views, wanted, claiming, _tasks: tasks }
+    }
+
+    /// Asks for a claim: a shard has ended, its children may be free.
+    pub fn refresh(&self) {
+        self.wanted.notify_one();
+    }
+
+    /// Claims nothing more; the heartbeat goes on. A claim that is under way may still be applied: leaving undoes it.
+    pub fn stop_claiming(&self) {
+        self.claiming.abort();
+    }
+
+    /// What a claim brought, or why this worker can't go on.
+    pub async fn next(&mut self) -> Result<View, WorkerError> {
+        match self.views.recv().await {
+            Some(view) => view,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+async fn beat(group: &Group, heartbeat: Duration, draining: bool, wanted: &Notify) -> Result<(), WorkerError> {
+    let mut ticks = interval(heartbeat);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        if group.beat().await? || draining {
+            wanted.notify_one();
+        }
+    }
+}
+
+struct Claiming {
+    group: Arc<Group>,
+    source: Arc<dyn Source>,
+    wanted: Arc<Notify>,
+}
+
+impl Claiming {
+    async fn run(&self, draining: bool, views: &mpsc::Sender<Result<View, WorkerError>>) -> Result<(), WorkerError> {
+        let mut known = Vec::new();
+        let (mut relist, mut sweep) = (interval(RELIST), interval(SWEEP));
+        for ticks in [&mut relist, &mut sweep] {
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        }
+        relist.tick().await;
+        loop {
+            tokio::select! {
+                biased;
+                () = self.wanted.notified() => {}
+                _ = relist.tick() => {
+                    let listed = self.source.shards().await?;
+                    if listed == known {
+                        continue;
+                    }
+                }
+                _ = sweep.tick() => {
+                    self.group.sweep().await?;
+                    continue;
+                }
+            }
+            let before = self.group.seen().await;
+            let view = self.claim(draining).await?;
+            let after = self.group.seen().await;
+            if before.workers.keys().any(|worker| !after.workers.contains_key(worker)) {
+                sweep.reset_immediately();
+            }
+            known.clone_from(&view.shards);
+            if views.send(Ok(view)).await.is_err() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn claim(&self, draining: bool) -> Result<View, WorkerError> {
+        let shards = self.source.shards().await?;
+        let owned = self.group.claim(&shards, &self.source.start()).await?;
+        let head = self.group.seen().await;
+        let mut done = BTreeSet::new();
+        for shard in &shards {
+            let Some(state) = head.shards.get(&shard.id) else { continue };
+            let end = state.position == Position::End;
+            if end || (draining && self.others_at_tip(&head, &shard.id).await) {
+                done.insert(shard.id.clone());
+            }
+        }
+        Ok(View { shards, owned, done })
+    }
+
+    /// Whether a shard that another worker owns has nothing behind its committed position.
+    async fn others_at_tip(&self, head: &Snapshot, shard: &ShardId) -> bool {
+        let Some(state) =
+            head.shards.get(shard).filter(|state| state.owner.as_ref().is_some_and(|owner| owner != self.group.id()))
+        else {
+            return false;
+        };
+        let look = async {
+            let mut reader = self.source.open(shard, &state.position).await.ok()?;
+            reader.next().await.ok()
+        };
+        // No answer in time is no: it is asked again at the next heartbeat.
+        matches!(timeout(PROBE, look).await, Ok(Some(batch)) if batch.records.is_empty() && batch.at_tip)
+    }
+}

@@ -1,0 +1,106 @@
+//! When to flush: numbers in, a decision out. No I/O, no clock.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A shard's end is committed soon, for its children wait for it, but not at once: shards often end together.
+const AFTER_SHARD_END: Duration = Duration::from_secs(1);
+
+#[derive(Clone, Debug)]
+pub struct Policy {
+    pub interval: Duration,
+    pub open_partitions: usize,
+}
+
+/// What is buffered.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Fill {
+    /// Since when something waits to be committed: rows, or a position alone.
+    pub since: Option<Instant>,
+    /// The buffers may take no more bytes.
+    pub full: bool,
+    pub partitions: usize,
+    /// Since when the end of a shard with possible children waits to be committed.
+    pub shard_ended: Option<Instant>,
+    /// Since when packs are published that the state still lists.
+    pub published: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    Interval,
+    Full,
+    OpenPartitions,
+    ShardEnd,
+    /// Nothing came along to take published packs off the state: once, and then the state rests.
+    Clear,
+    /// Everything there is was read, or the process was asked to end.
+    Finish,
+}
+
+impl Policy {
+    pub fn due(&self, fill: &Fill, now: Instant) -> Option<Reason> {
+        if fill.full && fill.partitions > 0 {
+            Some(Reason::Full)
+        } else if fill.partitions > self.open_partitions {
+            Some(Reason::OpenPartitions)
+        } else if fill.shard_ended.is_some_and(|ended| now >= ended + AFTER_SHARD_END) {
+            Some(Reason::ShardEnd)
+        } else if fill.since.is_some_and(|since| now >= since + self.interval) {
+            Some(Reason::Interval)
+        } else if fill.published.is_some_and(|published| now >= published + self.interval) {
+            Some(Reason::Clear)
+        } else {
+            None
+        }
+    }
+
+    /// When `due` will say yes if nothing more comes.
+    pub fn deadline(&self, fill: &Fill) -> Option<Instant> {
+        let by_interval = [fill.since, fill.published].into_iter().flatten().min().map(|since| since + self.interval);
+        let by_end = fill.shard_ended.map(|ended| ended + AFTER_SHARD_END);
+        by_interval.into_iter().chain(by_end).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy() -> Policy {
+        Policy { interval: Duration::from_secs(300), open_partitions: 2 }
+    }
+
+    #[tokio::test]
+    async fn flushes_by_time_by_size_by_partitions_and_at_a_shards_end() {
+        let (policy, start) = (policy(), Instant::now());
+        let fill = Fill { since: Some(start), partitions: 2, ..Fill::default() };
+        let later = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(policy.due(&Fill::default(), later(9999)), None, "nothing to flush");
+        assert_eq!(policy.due(&fill, later(299)), None);
+        assert_eq!(policy.due(&fill, later(300)), Some(Reason::Interval));
+        assert_eq!(policy.due(&Fill { full: true, ..fill }, start), Some(Reason::Full));
+        assert_eq!(policy.due(&Fill { partitions: 3, ..fill }, start), Some(Reason::OpenPartitions));
+        let ended = Fill { shard_ended: Some(start), ..fill };
+        assert_eq!(policy.due(&ended, start), None);
+        assert_eq!(policy.due(&ended, later(1)), Some(Reason::ShardEnd));
+        let published = Fill { published: Some(start), ..Fill::default() };
+        assert_eq!(policy.due(&published, later(299)), None);
+        assert_eq!(policy.due(&published, later(300)), Some(Reason::Clear));
+    }
+
+    #[tokio::test]
+    async fn the_deadline_is_when_it_becomes_due() {
+        let (policy, start) = (policy(), Instant::now());
+        assert_eq!(policy.deadline(&Fill::default()), None);
+        let fill = Fill { since: Some(start), ..Fill::default() };
+        let ended = Fill { shard_ended: Some(start), ..fill };
+        let published = Fill { published: Some(start), ..Fill::default() };
+        for fill in [fill, ended, published] {
+            let deadline = policy.deadline(&fill).unwrap();
+            assert!(policy.due(&fill, deadline).is_some());
+            assert!(policy.due(&fill, deadline - Duration::from_millis(1)).is_none());
+        }
+    }
+}
