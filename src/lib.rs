@@ -6,7 +6,9 @@
 //! source -> decode -> partition -> buffer -> encode -> stage -> commit -> publish
 //! ```
 
+pub mod aws;
 pub mod buffer;
+pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod config;
@@ -16,6 +18,7 @@ pub mod event;
 pub mod partition;
 pub mod position;
 pub mod retry;
+pub mod service;
 pub mod source;
 pub mod store;
 pub mod table;
