@@ -15,6 +15,7 @@ pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod event;
+pub mod generate;
 pub mod partition;
 pub mod position;
 pub mod retry;

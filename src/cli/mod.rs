@@ -1,6 +1,8 @@
 //! The command line: one file a subcommand.
 
 mod check_config;
+mod demo;
+mod generate;
 mod run;
 
 use std::path::PathBuf;
@@ -48,6 +50,10 @@ enum Command {
     Run(run::RunArgs),
     /// Check a configuration, and show each value and where it was said
     CheckConfig(ConfigArgs),
+    /// Make realistic subscription records, for load tests and tries
+    Generate(generate::GenerateArgs),
+    /// Deliver a made-up stream into a local lake and show what came of it: no account, no server
+    Demo(demo::DemoArgs),
 }
 
 /// Where the configuration comes from. Flags go before environment (FIREMAIN_…) before file before defaults.
@@ -109,6 +115,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     let result = match command {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Generate(args) => runtime.block_on(generate::run(args)),
+        Command::Demo(args) => runtime.block_on(demo::run(args)),
     };
     // Standard input may be read in a thread that nobody can end.
     runtime.shutdown_background();

@@ -4,7 +4,7 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::ShardIteratorType;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
 use crate::clock::Clock;
@@ -133,6 +133,29 @@ impl Api {
     pub async fn get_records(&self, iterator: &str) -> Result<GetRecordsOutput, ApiError> {
         let call = self.client.get_records().shard_iterator(iterator).set_stream_arn(self.arn.clone());
         call.send().await.map_err(judge)
+    }
+
+    /// Puts records, those that are throttled again and again. At most 500 records and 5 MiB.
+    pub async fn put_records(&self, mut entries: Vec<PutRecordsRequestEntry>) -> Result<(), SourceError> {
+        let mut retry = self.retry("PutRecords");
+        while !entries.is_empty() {
+            let call = self.client.put_records().stream_name(&self.name).set_stream_arn(self.arn.clone());
+            match call.set_records(Some(entries.clone())).send().await {
+                Ok(answer) => {
+                    let failed = answer.records.iter().map(|record| record.error_code.is_some());
+                    let mut failed = failed.chain(std::iter::repeat(false));
+                    entries.retain(|_| failed.next().unwrap_or(false));
+                    if !entries.is_empty() {
+                        let refused = format!("{} records were throttled", entries.len());
+                        let again = retry.again(Verdict::Transient, &refused).await;
+                        again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))?;
+                    }
+                }
+                Err(error) => self.again(&mut retry, error).await?,
+            }
+        }
+        retry.recovered();
+        Ok(())
     }
 
     async fn again<E>(&self, retry: &mut Retry, error: SdkError<E, HttpResponse>) -> Result<(), SourceError>

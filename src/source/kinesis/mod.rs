@@ -1,6 +1,6 @@
 //! A Kinesis data stream, polled: one reader a shard.
 
-mod api;
+pub mod api;
 mod pace;
 mod polling;
 
