@@ -26,7 +26,7 @@ use crate::worker::{self, Parts, Report, Settings};
 
 /// Bytes that readers may have fetched and nobody decoded: enough to keep the decoders busy, a small part of the
 /// 200 MiB that the process may take beyond `flush.buffer_bytes`.
-const READ_AHEAD: usize = 64 << 20;
+const READ_AHEAD: usize = 32 << 20;
 /// The pause between two reads of a shard that has nothing new, by the flush interval: a tenth of it in these bounds.
 const SHORTEST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);

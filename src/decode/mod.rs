@@ -24,7 +24,7 @@ const END_OF_TIME: Millis = 7_258_118_400_000;
 /// A record that inflates past this is decoded alone, when nothing else is: see [`Decoder::decode`].
 const LARGE: usize = 8 << 20;
 /// A batch is cut after so many bytes of text: what is decoded and not yet buffered stays bounded.
-const ENOUGH: usize = 8 << 20;
+const ENOUGH: usize = 4 << 20;
 
 /// The rows, rejections and counts of some records of one shard.
 #[derive(Debug, Default)]

@@ -21,7 +21,7 @@ use crate::event::{Millis, Record, ShardId};
 use crate::position::Position;
 
 /// Records are handed on in batches of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// Standard input is known again by its first bytes.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 
