@@ -277,7 +277,10 @@ impl Around for Line {
                     answer
                 }
                 Fault::Fail => Err(unavailable(&call)),
-                Fault::Lose => apply.await.and(Err(timed_out(&call))),
+                Fault::Lose => {
+                    drop(apply.await);
+                    Err(timed_out(&call))
+                }
                 Fault::Freeze(When::Before) => {
                     freezer.send_replace(true);
                     while_frozen(frozen.clone()).await;

@@ -133,8 +133,9 @@ impl Chaos {
         while !self.over.load(Ordering::Relaxed) {
             self.pause(LEASE * 2).await;
             let lines = self.lines.lock().unwrap().clone();
-            let line = &lines[self.pick(0..lines.len() as u64) as usize];
-            line.land().await;
+            if !lines.is_empty() {
+                lines[self.pick(0..lines.len() as u64) as usize].land().await;
+            }
         }
     }
 

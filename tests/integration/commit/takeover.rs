@@ -17,8 +17,7 @@ type Ended = JoinHandle<Result<(), GroupError>>;
 fn flushing(mut worker: Worker) -> Ended {
     tokio::spawn(async move {
         let committed = worker.flush(2).await?.expect("there is more");
-        worker.publish(committed).await?;
-        worker.leave().await
+        worker.publish(committed).await
     })
 }
 
@@ -87,8 +86,9 @@ async fn a_zombie_that_slept_before_publishing_puts_nothing_that_its_successor_h
     let before: Vec<String> = world.checked(|checker| checker.visible().iter().map(|key| key.to_string()).collect());
     assert_eq!(before.iter().filter(|key| mine(&key.as_str())).count(), 2, "the successor published both objects");
 
+    // Its puts were under way, and carry what the successor has put.
     zombie.faulty.thaw();
-    assert!(is_fenced(ended.await.unwrap()));
+    ended.await.unwrap().unwrap();
     let after: Vec<String> = world.checked(|checker| checker.visible().iter().map(|key| key.to_string()).collect());
     assert_eq!(before, after);
     world.checked(|checker| checker.finished(&world.stream.events()));
