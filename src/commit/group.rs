@@ -210,8 +210,12 @@ impl Group {
         pack::read(&bytes).map_err(|error: BadPack| bad(error.to_string()))
     }
 
+    /// Deletes packs, but none that the newest head seen lists: then another worker has put this one out, adopted its
+    /// packs and may be about to read them.
     async fn delete_packs(&self, packs: impl IntoIterator<Item = PackId>) -> Result<(), GroupError> {
-        let keys = packs.into_iter().map(|id| self.pack_key(&id)).collect();
+        let head = self.seen().await;
+        let unlisted = packs.into_iter().filter(|id| head.packs.iter().all(|pack| pack.id != *id));
+        let keys = unlisted.map(|id| self.pack_key(&id)).collect();
         Ok(self.storage.delete(keys).await?)
     }
 
