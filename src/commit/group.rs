@@ -120,7 +120,7 @@ impl Group {
             let mut member = self.member.lock().await;
             let head = Arc::clone(member.look().await?);
             let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
-            let dead = self.peers.lock().await.dead(head.workers.keys(), self.lease);
+            let dead = self.silent(&head).await?;
             for worker in &dead {
                 warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
             }
@@ -193,6 +193,16 @@ impl Group {
         self.delete_packs(orphans).await?;
         let workers = head.workers.keys().cloned().collect();
         Ok(self.peers.lock().await.sweep(&workers, self.lease * 10).await?)
+    }
+
+    /// Members of the head that show no sign of life. Looks at the heartbeats after the head was read: what is known
+    /// of them from before says nothing about a worker that has joined since, nor about any when this one slept.
+    async fn silent(&self, head: &Snapshot) -> Result<BTreeSet<WorkerId>, GroupError> {
+        let mut peers = self.peers.lock().await;
+        if head.workers.keys().any(|id| *id != self.id) {
+            peers.look().await?;
+        }
+        Ok(peers.dead(head.workers.keys(), self.lease))
     }
 
     /// Fenced when this worker is not in the head, which is read anew if it was not seen for a lease.
