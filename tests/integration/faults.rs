@@ -313,11 +313,8 @@ fn timed_out(call: &Call) -> object_store::Error {
 
 impl Faulty {
     pub fn new(inner: Arc<dyn ObjectStore>, script: impl FnMut(usize, &Call) -> Fault + Send + 'static) -> Self {
-        let line = Line {
-            script: Mutex::new((0, Box::new(script))),
-            late: Arc::default(),
-            frozen: watch::Sender::new(false),
-        };
+        let line =
+            Line { script: Mutex::new((0, Box::new(script))), late: Arc::default(), frozen: watch::Sender::new(false) };
         Self { inner, around: Arc::new(line) }
     }
 

@@ -18,14 +18,17 @@ async fn each_step_makes_these_requests_in_this_order() {
     let mut seen = 0;
 
     let mut worker = world.join(&process).await.unwrap();
-    assert_eq!(since(&process.recording.effects(), &mut seen, &worker), [
-        "create workers/A.json",
-        "create workers/A.json -> exists",
-        "list state",
-        "create state/1",
-        "list state",
-        "list workers",
-    ]);
+    assert_eq!(
+        since(&process.recording.effects(), &mut seen, &worker),
+        [
+            "create workers/A.json",
+            "create workers/A.json -> exists",
+            "list state",
+            "create state/1",
+            "list state",
+            "list workers",
+        ]
+    );
 
     worker.claim().await.unwrap();
     let claim = ["list state", "get state/1", "create state/2", "list state"];
@@ -38,28 +41,24 @@ async fn each_step_makes_these_requests_in_this_order() {
     assert_eq!(since(&process.recording.effects(), &mut seen, &worker), ["create state/3", "list state"]);
 
     worker.publish(committed).await.unwrap();
-    assert_eq!(since(&process.recording.effects(), &mut seen, &worker), [
-        "put log_events/log_group=a/A-1-0.json",
-        "put log_events/log_group=b/A-1-1.json",
-    ]);
+    assert_eq!(
+        since(&process.recording.effects(), &mut seen, &worker),
+        ["put log_events/log_group=a/A-1-0.json", "put log_events/log_group=b/A-1-1.json",]
+    );
 
     // The next commit clears the pack before.
     let committed = worker.flush(2).await.unwrap().unwrap();
-    assert_eq!(since(&process.recording.effects(), &mut seen, &worker), [
-        "put staged/A-2.pack",
-        "create state/4",
-        "list state",
-        "delete staged/A-1.pack",
-    ]);
+    assert_eq!(
+        since(&process.recording.effects(), &mut seen, &worker),
+        ["put staged/A-2.pack", "create state/4", "list state", "delete staged/A-1.pack",]
+    );
 
     worker.publish(committed).await.unwrap();
     worker.clear().await.unwrap();
-    assert_eq!(since(&process.recording.effects(), &mut seen, &worker), [
-        "put log_events/log_group=a/A-2-0.json",
-        "create state/5",
-        "list state",
-        "delete staged/A-2.pack",
-    ]);
+    assert_eq!(
+        since(&process.recording.effects(), &mut seen, &worker),
+        ["put log_events/log_group=a/A-2-0.json", "create state/5", "list state", "delete staged/A-2.pack",]
+    );
 
     worker.group.sweep().await.unwrap();
     let sweep = ["list staged", "list state", "get state/5"];

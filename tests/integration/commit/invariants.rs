@@ -9,8 +9,8 @@ use bytes::Bytes;
 use firemain::commit::pack;
 use firemain::commit::snapshot::{PackId, PackState, Snapshot, WorkerId};
 
-use crate::faults::{Effect, Outcome, Verb};
 use super::stream::next_of;
+use crate::faults::{Effect, Outcome, Verb};
 
 /// What is known of the store's past.
 #[derive(Debug, Default)]
@@ -162,7 +162,8 @@ impl Checker {
     fn rows(&mut self, new: &[PackState], moved: &BTreeMap<String, (u64, u64)>) {
         let mut rows = BTreeSet::new();
         for pack in new {
-            let objects = contents(self.present.get(&key_of(&pack.id)).expect("4: a pack is staged before it is listed"));
+            let objects =
+                contents(self.present.get(&key_of(&pack.id)).expect("4: a pack is staged before it is listed"));
             assert_eq!(objects.len() as u64, pack.objects);
             for (key, bytes) in objects {
                 for row in lines(&bytes) {

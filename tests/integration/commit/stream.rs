@@ -99,11 +99,7 @@ impl Worker {
             let key = format!("log_events/log_group={shard}/dt=2024-03-22/hour=05/{id}-{}.json", objects.len());
             let description = Description { content_type: "application/x-ndjson".into(), metadata: Vec::new() };
             objects.push(PackedObject { key, description, body: vec![Bytes::from(rows)], lease: None });
-            commit.moves.push(Move {
-                shard: shard.clone(),
-                from: from.clone(),
-                to: Position::After((end - 1).into()),
-            });
+            commit.moves.push(Move { shard: shard.clone(), from: from.clone(), to: Position::After((end - 1).into()) });
             let records = end - first;
             commit.counts = Counts {
                 records: commit.counts.records + records,

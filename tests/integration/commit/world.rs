@@ -11,9 +11,9 @@ use firemain::retry::Patience;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use crate::faults::{Call, Effect, Fault, Faulty, Recording};
 use super::invariants::Checker;
 use super::stream::{Beliefs, Stream, Worker};
+use crate::faults::{Call, Effect, Fault, Faulty, Recording};
 
 /// 2024-03-22T05:00:00Z.
 const START: i64 = 1_711_083_600_000;
