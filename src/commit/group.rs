@@ -216,7 +216,11 @@ impl Group {
 
     async fn fetch(&self, id: &PackId, objects: u64) -> Result<Vec<PackedObject>, GroupError> {
         let bad = |error: String| GroupError::BadPack { pack: id.clone(), objects, error };
-        let bytes = self.storage.get(&self.pack_key(id)).await?.ok_or_else(|| bad("it is not there".into()))?;
+        let Some(bytes) = self.storage.get(&self.pack_key(id)).await? else {
+            // Another worker may have put this one out, published the pack and deleted it meanwhile.
+            let member = self.look().await?.workers.contains_key(&self.id);
+            return Err(if member { bad("it is not there".into()) } else { GroupError::Fenced });
+        };
         pack::read(&bytes).map_err(|error: BadPack| bad(error.to_string()))
     }
 

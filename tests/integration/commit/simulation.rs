@@ -17,7 +17,7 @@ use super::world::{Process, World};
 use super::{HEARTBEAT, LEASE};
 use crate::faults::{Call, Fault, Faulty, When};
 
-const HISTORIES: u64 = 300;
+const HISTORIES: u64 = 200;
 /// How long faults go on, on the paused clock.
 const CHAOS: Duration = Duration::from_secs(600);
 

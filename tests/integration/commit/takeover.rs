@@ -188,6 +188,24 @@ async fn who_was_put_out_while_leaving_does_not_delete_packs_that_another_adopte
     world.checked(|checker| checker.finished(&world.stream.events()));
 }
 
+/// A pack that its adopter finds gone is no loss when the adopter was put out itself.
+#[tokio::test(start_paused = true)]
+async fn an_adopter_that_slept_is_fenced_when_the_pack_is_gone() {
+    let world = World::new(&[("a", 5), ("b", 3)]);
+    let (_, mut worker) = joined(&world, 1).await;
+    worker.flush(2).await.unwrap().unwrap();
+    let adopter = world.process(2, first(Verb::Get, "/staged/", Fault::Freeze(When::Before)));
+    let mut second = world.join(&adopter).await.unwrap();
+    wait_out_the_lease(&second).await;
+    let adopting = tokio::spawn(async move { second.claim().await });
+    adopter.faulty.frozen().await;
+    world.finish(3).await;
+
+    adopter.faulty.thaw();
+    let ended = adopting.await.unwrap();
+    assert!(is_fenced(ended), "it has nothing to publish any more");
+}
+
 #[tokio::test(start_paused = true)]
 async fn who_joined_since_the_last_look_is_not_taken_for_dead() {
     let world = World::new(&[("a", 2)]);
