@@ -6,16 +6,20 @@
 //! source -> decode -> partition -> buffer -> encode -> stage -> commit -> publish
 //! ```
 
+pub mod aws;
 pub mod buffer;
+pub mod cli;
 pub mod clock;
 pub mod commit;
 pub mod config;
 pub mod decode;
 pub mod encode;
 pub mod event;
+pub mod generate;
 pub mod partition;
 pub mod position;
 pub mod retry;
+pub mod service;
 pub mod source;
 pub mod store;
 pub mod table;

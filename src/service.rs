@@ -4,6 +4,7 @@
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -15,16 +16,20 @@ use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
 use crate::decode::Decoder;
-use crate::encode::Encoder;
 use crate::retry::Patience;
 use crate::source::file::FileSource;
 use crate::source::kinesis::KinesisSource;
-use crate::source::{ReadAhead, Source, SourceError};
-use crate::worker::{self, Parts, Report, Settings, WorkerError};
+use crate::source::{ReadAhead, Source};
+use crate::store;
+use crate::table::Schema;
+use crate::worker::{self, Parts, Report, Settings};
 
 /// Bytes that readers may have fetched and nobody decoded: enough to keep the decoders busy, a small part of the
 /// 200 MiB that the process may take beyond `flush.buffer_bytes`.
 const READ_AHEAD: usize = 64 << 20;
+/// The pause between two reads of a shard that has nothing new, by the flush interval: a tenth of it in these bounds.
+const SHORTEST_IDLE: Duration = Duration::from_millis(200);
+const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// Why a run failed, and with which exit code.
 #[derive(Debug, thiserror::Error)]
@@ -38,7 +43,7 @@ pub enum RunError {
         "shutdown_timeout ({0:?}) passed with work uncommitted: nothing is lost, the next worker reads it again; \
          the store may be out of reach, see the warnings above"
     )]
-    ShutdownTimeout(std::time::Duration),
+    ShutdownTimeout(Duration),
 }
 
 impl RunError {
@@ -77,35 +82,53 @@ async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Repo
 }
 
 async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
-    let fatal = |error: &dyn std::fmt::Display| RunError::Fatal(error.to_string());
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(READ_AHEAD);
-    let cores = available_parallelism().map_or(1, NonZero::get);
-    let aws = Aws::load(config).await.map_err(|error| fatal(&error))?;
-    let opened = store::open(&config.destination, aws.as_ref()).await.map_err(|error| fatal(&error))?;
-    let source: Arc<dyn Source> = match &config.source {
-        SourceConfig::File(files) => {
+    let aws = aws(config).await?;
+    let opened = store::open(&config.destination, aws.as_ref()).map_err(fatal)?;
+    let source: Arc<dyn Source> = match (&config.source, aws) {
+        (SourceConfig::File(files), _) => {
             Arc::new(FileSource::new(&files.paths, read_ahead).map_err(|error| RunError::Usage(error.to_string()))?)
         }
-        SourceConfig::Kinesis(stream) => {
+        (SourceConfig::Kinesis(stream), Some(aws)) => {
             let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, LONGEST_IDLE);
-            let connected = KinesisSource::connect(stream, aws, &clock, &patience, read_ahead, idle).await;
-            Arc::new(connected.map_err(|error| fatal(&error))?)
+            let connected = KinesisSource::connect(stream, &aws, &clock, &patience, read_ahead, idle).await;
+            Arc::new(connected.map_err(fatal)?)
         }
+        (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
+    let schema = Schema::log_events();
+    let limit = config.limits.inflated_record_bytes;
+    let decoder = Arc::new(Decoder::new(limit, schema.name.as_str().into(), opened.keys));
     let settings = Settings {
         group: config.group.clone(),
         lease: config.lease_timeout,
         flush: config.flush.clone(),
+        format: config.format,
         errors: config.errors.prefix.as_str().into(),
         // Files end by themselves.
         drain: drain || source.ends(),
-        cores,
+        cores: available_parallelism().map_or(1, NonZero::get),
         stuck_after: config.stuck_after,
         about: about(),
     };
     let storage = Storage::new(opened.store, opened.attributes, clock, patience);
-    Ok(Parts { source, storage, decoder, encoder, settings })
+    Ok(Parts { source, storage, decoder, schema, settings })
+}
+
+/// The AWS settings, where anything needs them. A stream's ARN names its region.
+async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
+    let region = match &config.source {
+        SourceConfig::Kinesis(stream) if stream.stream.starts_with("arn:") => stream.stream.split(':').nth(3),
+        _ => None,
+    };
+    let wanted =
+        matches!(config.source, SourceConfig::Kinesis(_)) || matches!(config.destination, Destination::S3 { .. });
+    if wanted { Aws::load(region).await.map(Some).map_err(fatal) } else { Ok(None) }
+}
+
+fn fatal(error: impl std::fmt::Display) -> RunError {
+    RunError::Fatal(error.to_string())
 }
 
 fn about() -> About {
@@ -135,7 +158,7 @@ fn on_signals() -> std::io::Result<watch::Receiver<bool>> {
 }
 
 /// So long after `stop` said so.
-async fn passed(mut stop: watch::Receiver<bool>, bound: std::time::Duration) {
+async fn passed(mut stop: watch::Receiver<bool>, bound: Duration) {
     // The sender lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;
     tokio::time::sleep(bound).await;

@@ -3,6 +3,9 @@
 //! A [`Source`] knows its shards; a [`Reader`] reads one shard in order from a position. Both retry by themselves what
 //! can heal by itself (see [`crate::retry`]) and return an error only when a person is needed.
 
+pub mod file;
+pub mod kinesis;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -94,6 +97,11 @@ impl ReadAhead {
     pub fn shrink(&self, hold: &mut Hold, bytes: usize) {
         let surplus = hold.num_permits().saturating_sub(self.count(bytes) as usize);
         drop(hold.split(surplus));
+    }
+
+    /// Cuts a part for so many bytes off a hold; `None` when it has no more to give.
+    pub fn split(&self, hold: &mut Hold, bytes: usize) -> Option<Hold> {
+        hold.split((self.count(bytes) as usize).min(hold.num_permits()))
     }
 
     fn count(&self, bytes: usize) -> u32 {

@@ -1,0 +1,37 @@
+//! `firemain run`: the main job.
+
+use clap::Args;
+use tracing::info;
+
+use super::{ConfigArgs, Failure};
+use crate::service::{self, RunError};
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// End when everything that is there is committed and published (files end by themselves)
+    #[arg(long)]
+    drain: bool,
+}
+
+pub async fn run(args: RunArgs) -> Result<(), Failure> {
+    let loaded = args.config.load()?;
+    let report = service::run(&loaded.config, args.drain).await.map_err(|error| match error {
+        RunError::Usage(message) => Failure::usage(message),
+        other => Failure::fatal(other.to_string()),
+    })?;
+    let counts = report.counts;
+    info!(
+        records = counts.records,
+        events = counts.events,
+        rejections = counts.rejections,
+        control = counts.control,
+        decoded_bytes = counts.bytes,
+        commits = report.commits,
+        objects = report.objects,
+        bytes = report.bytes,
+        "done"
+    );
+    Ok(())
+}

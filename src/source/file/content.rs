@@ -1,0 +1,439 @@
+//! Records out of a file's content, told by what it is and never by its name.
+//!
+//! Accepted, each compressed by gzip or not: the JSON of `aws kinesis get-records`, the event that Lambda gets from
+//! Kinesis, the payload of a subscription, and lines of any of these. What is none of them becomes a record as it is,
+//! so that decoding rejects it and keeps it: nothing is passed over in silence.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{BufReader, Cursor, Read};
+
+use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use bytes::Bytes;
+use chrono::DateTime;
+use flate2::read::MultiGzDecoder;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, de};
+use serde_json::value::RawValue;
+use tracing::warn;
+
+use super::window::Window;
+use crate::event::Millis;
+
+/// No record is larger, in any form: 10 MiB on the stream, and a third more as base64.
+const LARGEST_VALUE: usize = 16 << 20;
+
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
+/// A record, before it has a number.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    pub data: Bytes,
+    pub partition_key: Option<Box<str>>,
+    pub arrival: Millis,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Failed {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Shape(String),
+    #[error("nobody takes records any more")]
+    Stopped,
+}
+
+/// Takes the records, in the order of the file.
+pub type Sink<'s> = dyn FnMut(Found) -> Result<(), Failed> + 's;
+
+pub struct Content<R> {
+    input: R,
+    /// When bare payloads arrived.
+    modified: Millis,
+}
+
+impl<R: Read> Content<R> {
+    pub fn new(input: R, modified: Millis) -> Self {
+        Self { input, modified }
+    }
+
+    /// Hands every record to the sink.
+    pub fn read(self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        let Self { input, modified } = self;
+        let mut window = Window::new(input);
+        window.grow()?;
+        if !window.bytes().starts_with(b"\x1f\x8b") {
+            return Values { window, modified, done: 0, gzip: false }.read(sink);
+        }
+        while !window.is_last() && window.bytes().len() < LARGEST_VALUE {
+            window.grow()?;
+        }
+        if !window.is_last() {
+            let window = Window::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 20, window.rest())));
+            return Values { window, modified, done: 0, gzip: true }.read(sink);
+        }
+        let inflated = || Window::new(MultiGzDecoder::new(Cursor::new(window.bytes())));
+        if is_container(inflated()) {
+            Values { window: inflated(), modified, done: 0, gzip: true }.read(sink)
+        } else {
+            let data = Bytes::copy_from_slice(window.bytes());
+            sink(Found { data, partition_key: None, arrival: modified })
+        }
+    }
+}
+
+/// Whether the content of a gzip is records to take out: else the gzip itself is one record, whatever it is.
+fn is_container(mut window: Window<impl Read>) -> bool {
+    loop {
+        if window.grow().is_err() {
+            return false;
+        }
+        match Value::parse(window.bytes()) {
+            Value::Records(..) => return true,
+            Value::Other(end) => {
+                window.consume(end);
+                // One payload and nothing behind it is what a gzip of a subscription holds.
+                return !is_blank_to_its_end(&mut window);
+            }
+            Value::Unfinished if !window.is_last() && window.bytes().len() < LARGEST_VALUE => {}
+            Value::Unfinished | Value::Bad => return false,
+        }
+    }
+}
+
+fn is_blank_to_its_end(window: &mut Window<impl Read>) -> bool {
+    loop {
+        if !window.bytes().iter().all(u8::is_ascii_whitespace) {
+            return false;
+        }
+        window.consume(window.bytes().len());
+        if window.is_last() {
+            return true;
+        }
+        if window.grow().is_err() {
+            return true;
+        }
+    }
+}
+
+/// JSON values, one behind the other.
+struct Values<R> {
+    window: Window<R>,
+    modified: Millis,
+    /// Values that were read.
+    done: usize,
+    gzip: bool,
+}
+
+impl<R: Read> Values<R> {
+    fn read(mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        loop {
+            let blank = blank_prefix(self.window.bytes(), self.done == 0);
+            self.window.consume(blank);
+            if self.window.bytes().is_empty() && self.window.is_last() {
+                return Ok(());
+            }
+            let bytes = self.window.bytes();
+            match if bytes.is_empty() { Value::Unfinished } else { Value::parse(bytes) } {
+                Value::Records(records, end) => {
+                    for record in records {
+                        sink(record.into_found(self.modified))?;
+                    }
+                    self.window.consume(end);
+                    self.done += 1;
+                }
+                Value::Other(end) => {
+                    self.bare(end, sink)?;
+                    self.done += 1;
+                }
+                Value::Unfinished if self.window.is_last() => self.damaged(sink)?,
+                Value::Unfinished if bytes.len() >= LARGEST_VALUE => return self.large(sink),
+                Value::Unfinished => {
+                    if !self.grow(sink)? {
+                        return Ok(());
+                    }
+                }
+                Value::Bad => self.damaged(sink)?,
+            }
+        }
+    }
+
+    /// False when the input is broken here: what is left of it was handed on.
+    fn grow(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failed> {
+        match self.window.grow() {
+            Ok(()) => Ok(true),
+            Err(error) if self.gzip => {
+                warn!("a gzip file is damaged ({error}): what is left of it is rejected");
+                self.bare(self.window.bytes().len(), sink)?;
+                Ok(false)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Hands on the first bytes of the window as one record.
+    fn bare(&mut self, length: usize, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        let data = Bytes::copy_from_slice(&self.window.bytes()[..length]);
+        self.window.consume(length);
+        sink(Found { data, partition_key: None, arrival: self.modified })
+    }
+
+    /// No JSON value is here. Among lines it is this line alone, else all that is left.
+    fn damaged(&mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        loop {
+            let bytes = self.window.bytes();
+            let line = memchr::memchr(b'\n', bytes).map(|end| end + 1);
+            if let Some(end) = line.filter(|end| self.done > 0 || is_value(&bytes[*end..])) {
+                let text = bytes[..end].trim_ascii_end().len();
+                self.bare(text, sink)?;
+                self.done += 1;
+                return Ok(());
+            }
+            if self.window.is_last() {
+                return self.bare(bytes.len(), sink);
+            }
+            if bytes.len() >= LARGEST_VALUE {
+                return Err(Failed::Shape(format!(
+                    "is neither records nor JSON lines after {} values, and too large to be one record: \
+                     correct it, or leave it out of `source.file.paths`",
+                    self.done
+                )));
+            }
+            if !self.grow(sink)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// One value that is larger than the window may be: its records are taken out one by one.
+    fn large(mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+        let modified = self.modified;
+        let mut failed = None;
+        let mut taken = 0u64;
+        let mut take = |record: Element<'_>| {
+            taken += 1;
+            sink(record.into_found(modified)).map_err(|error| failed = Some(error))
+        };
+        let rest = BufReader::with_capacity(1 << 20, self.window.rest());
+        let mut deserializer = serde_json::Deserializer::from_reader(rest);
+        let result = Document(&mut take).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+        match (failed, result) {
+            (Some(error), _) => Err(error),
+            (None, Ok(())) => Ok(()),
+            (None, Err(error)) => Err(Failed::Shape(format!(
+                "is not valid JSON behind its record {taken}: {error}; the records before are delivered"
+            ))),
+        }
+    }
+}
+
+/// White space, and a byte order mark at the very beginning.
+fn blank_prefix(bytes: &[u8], beginning: bool) -> usize {
+    let mark = if beginning && bytes.starts_with(b"\xef\xbb\xbf") { 3 } else { 0 };
+    mark + bytes[mark..].iter().take_while(|byte| byte.is_ascii_whitespace()).count()
+}
+
+/// Whether a whole JSON object stands here.
+fn is_value(bytes: &[u8]) -> bool {
+    matches!(Value::parse(bytes), Value::Records(..) | Value::Other(_))
+}
+
+/// What stands at the beginning of some bytes.
+enum Value<'w> {
+    /// Records, and where they end.
+    Records(Vec<Element<'w>>, usize),
+    /// Another JSON value, and where it ends.
+    Other(usize),
+    /// The bytes end before the value does.
+    Unfinished,
+    Bad,
+}
+
+impl<'w> Value<'w> {
+    fn parse(bytes: &'w [u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Page<'a> {
+            #[serde(borrow, rename = "Records")]
+            records: Option<Vec<Element<'a>>>,
+        }
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Page<'_>>();
+        match values.next() {
+            Some(Ok(Page { records: Some(records) })) if records.iter().all(Element::has_data) => {
+                Self::Records(records, values.byte_offset())
+            }
+            Some(Ok(Page { records: None })) => Self::Other(values.byte_offset()),
+            Some(Err(error)) if error.is_eof() => Self::Unfinished,
+            None => Self::Unfinished,
+            _ => Self::unusual(bytes),
+        }
+    }
+
+    /// Records of an unusual form, one by one: those that are none are records as they stand.
+    fn unusual(bytes: &'w [u8]) -> Self {
+        #[derive(Deserialize)]
+        struct Page<'a> {
+            #[serde(borrow, rename = "Records")]
+            records: Vec<&'a RawValue>,
+        }
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<Page<'_>>();
+        if let Some(Ok(page)) = values.next() {
+            let element = |raw: &'w RawValue| {
+                let element = serde_json::from_str::<Element<'_>>(raw.get()).ok().filter(Element::has_data);
+                element.unwrap_or_else(|| Element { raw: Some(raw.get()), ..Element::default() })
+            };
+            return Self::Records(page.records.into_iter().map(element).collect(), values.byte_offset());
+        }
+        let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
+        match values.next() {
+            Some(Ok(_)) => Self::Other(values.byte_offset()),
+            Some(Err(error)) if error.is_eof() => Self::Unfinished,
+            _ => Self::Bad,
+        }
+    }
+}
+
+/// An element of `Records`: of get-records, or (in `kinesis`) of the event that Lambda gets.
+#[derive(Default, Deserialize)]
+struct Element<'a> {
+    #[serde(borrow, rename = "Data")]
+    data: Option<Text<'a>>,
+    #[serde(borrow, rename = "PartitionKey")]
+    partition_key: Option<Text<'a>>,
+    #[serde(rename = "ApproximateArrivalTimestamp")]
+    arrival: Option<Time>,
+    #[serde(borrow)]
+    kinesis: Option<Kinesis<'a>>,
+    #[serde(skip)]
+    raw: Option<&'a str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Kinesis<'a> {
+    #[serde(borrow)]
+    data: Text<'a>,
+    #[serde(borrow)]
+    partition_key: Option<Text<'a>>,
+    approximate_arrival_timestamp: Option<Time>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl Element<'_> {
+    fn has_data(&self) -> bool {
+        self.data.is_some() || self.kinesis.is_some() || self.raw.is_some()
+    }
+
+    fn into_found(self, modified: Millis) -> Found {
+        let (data, key, arrival) = match self.kinesis {
+            Some(kinesis) => (Some(kinesis.data), kinesis.partition_key, kinesis.approximate_arrival_timestamp),
+            None => (self.data, self.partition_key, self.arrival),
+        };
+        let text = data.as_ref().map_or(self.raw.unwrap_or_default(), |text| &text.0);
+        // What is not base64 is kept as it is.
+        let data = BASE64.decode(text).map_or_else(|_| Bytes::copy_from_slice(text.as_bytes()), Bytes::from);
+        let partition_key = key.map(|key| Box::from(key.0.as_ref()));
+        Found { data, partition_key, arrival: arrival.map_or(modified, |time| time.0) }
+    }
+}
+
+/// Seconds since 1970 as a number (version 1 of the AWS CLI, Lambda), or ISO 8601 (version 2).
+struct Time(Millis);
+
+impl<'de> Deserialize<'de> for Time {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Seconds;
+
+        impl Visitor<'_> for Seconds {
+            type Value = Time;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("seconds since 1970, or an ISO 8601 time")
+            }
+
+            fn visit_f64<E>(self, seconds: f64) -> Result<Time, E> {
+                Ok(Time((seconds * 1000.0).round() as Millis))
+            }
+
+            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Time, E> {
+                self.visit_f64(seconds as f64)
+            }
+
+            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Time, E> {
+                self.visit_f64(seconds as f64)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
+                let time = DateTime::parse_from_rfc3339(text).map_err(E::custom)?;
+                Ok(Time(time.timestamp_millis()))
+            }
+        }
+
+        deserializer.deserialize_any(Seconds)
+    }
+}
+
+/// A whole document, whose records are taken out as they come.
+struct Document<'t, F>(&'t mut F);
+
+impl<'de, F: FnMut(Element<'_>) -> Result<(), ()>> DeserializeSeed<'de> for Document<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de, F: FnMut(Element<'_>) -> Result<(), ()>> Visitor<'de> for Document<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON object with `Records`")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut found = false;
+        while let Some(key) = map.next_key::<String>()? {
+            if key == "Records" {
+                map.next_value_seed(Records(self.0))?;
+                found = true;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        if found { Ok(()) } else { Err(de::Error::custom("an object without `Records`, and larger than any payload")) }
+    }
+}
+
+struct Records<'t, F>(&'t mut F);
+
+impl<'de, F: FnMut(Element<'_>) -> Result<(), ()>> DeserializeSeed<'de> for Records<'_, F> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de, F: FnMut(Element<'_>) -> Result<(), ()>> Visitor<'de> for Records<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
+        while let Some(raw) = seq.next_element::<Box<RawValue>>()? {
+            let element = serde_json::from_str::<Element<'_>>(raw.get()).ok().filter(Element::has_data);
+            let element = element.unwrap_or_else(|| Element { raw: Some(raw.get()), ..Element::default() });
+            (self.0)(element).map_err(|()| de::Error::custom("stopped"))?;
+        }
+        Ok(())
+    }
+}

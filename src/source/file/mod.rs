@@ -1,0 +1,252 @@
+//! Files in place of a stream: each file is a shard, its position the index of the last record done.
+
+mod content;
+mod progress;
+mod window;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Cursor, Read};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+
+use self::content::{Content, Failed, Found};
+pub use self::progress::Progress;
+use super::{Batch, Hold, ReadAhead, Reader, Shard, Source, SourceError};
+use crate::event::{Millis, Record, ShardId};
+use crate::position::Position;
+
+/// Records are handed on in batches of about so many bytes, to be decoded side by side.
+const BATCH_BYTES: usize = 256 << 10;
+/// Standard input is known again by its first bytes.
+const FINGERPRINT_BYTES: usize = 64 << 10;
+
+/// A set of files. Each is known by its path; one that was read to its end is not read again.
+#[derive(Debug)]
+pub struct FileSource {
+    id: String,
+    inputs: BTreeMap<ShardId, Input>,
+    read_ahead: ReadAhead,
+    progress: Arc<Progress>,
+}
+
+#[derive(Clone, Debug)]
+enum Input {
+    File(PathBuf),
+    /// What was read of standard input already, until a reader takes it.
+    Standard(Arc<Mutex<Option<Vec<u8>>>>),
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("{path}: {error}")]
+    File { path: String, error: std::io::Error },
+    #[error("{0}: no such file, and no file matches it: check `source.file.paths`")]
+    NoMatch(String),
+    #[error("{0}: {1}")]
+    Pattern(String, glob::PatternError),
+}
+
+impl FileSource {
+    /// Finds the files of globs; `-` is standard input, of which the beginning is read here.
+    pub fn new(paths: &[String], read_ahead: ReadAhead) -> Result<Self, OpenError> {
+        let (mut inputs, mut patterns, mut total) = (BTreeMap::new(), Vec::new(), 0);
+        for path in paths {
+            if path == "-" {
+                let (id, input) = standard_input()?;
+                patterns.push("-".to_owned());
+                inputs.insert(id, input);
+                continue;
+            }
+            let absolute = std::path::absolute(path).map_err(|error| OpenError::File { path: path.clone(), error })?;
+            patterns.push(absolute.display().to_string());
+            for file in matching(path, &absolute)? {
+                total += std::fs::metadata(&file).map_or(0, |about| about.len());
+                inputs.insert(ShardId::from(file.display().to_string().as_str()), Input::File(file));
+            }
+        }
+        patterns.sort();
+        let progress = Arc::new(Progress::new(total, inputs.values().any(|input| matches!(input, Input::Standard(_)))));
+        Ok(Self { id: format!("file:{}", patterns.join(",")), inputs, read_ahead, progress })
+    }
+
+    /// How far reading has come; for a person who watches.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+}
+
+/// The files that a path means: itself if it is there, else what it matches as a glob.
+fn matching(path: &str, absolute: &Path) -> Result<Vec<PathBuf>, OpenError> {
+    let check = |file: PathBuf| match File::open(&file) {
+        Ok(_) => Ok(file),
+        Err(error) => Err(OpenError::File { path: file.display().to_string(), error }),
+    };
+    if absolute.is_file() {
+        return Ok(vec![check(absolute.to_owned())?]);
+    }
+    let pattern = absolute.to_string_lossy();
+    let found = glob::glob(&pattern).map_err(|error| OpenError::Pattern(path.to_owned(), error))?;
+    let files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|file| file.is_file()).collect();
+    if files.is_empty() {
+        return Err(OpenError::NoMatch(path.to_owned()));
+    }
+    files.into_iter().map(check).collect()
+}
+
+/// Standard input under a name of its content: the same input goes on where it stood, another one is another shard.
+fn standard_input() -> Result<(ShardId, Input), OpenError> {
+    let mut head = Vec::new();
+    let read = std::io::stdin().lock().take(FINGERPRINT_BYTES as u64).read_to_end(&mut head);
+    read.map_err(|error| OpenError::File { path: "standard input".to_owned(), error })?;
+    let id = format!("-:{:08x}:{}", crc32c::crc32c(&head), head.len());
+    Ok((ShardId::from(id.as_str()), Input::Standard(Arc::new(Mutex::new(Some(head))))))
+}
+
+impl Input {
+    /// Its bytes, and when bare payloads in it arrived: the modification time.
+    fn open(&self) -> std::io::Result<(Box<dyn Read + Send>, Millis)> {
+        match self {
+            Self::File(path) => {
+                let file = File::open(path)?;
+                let modified = file.metadata()?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                Ok((Box::new(file), Millis::try_from(modified.as_millis()).unwrap_or(0)))
+            }
+            Self::Standard(head) => {
+                let head = head.lock().expect("no panic while it is locked").take();
+                let head = head.ok_or_else(|| std::io::Error::other("standard input can be read only once"))?;
+                let now = std::time::UNIX_EPOCH.elapsed().unwrap_or_default();
+                let all = Cursor::new(head).chain(std::io::stdin());
+                Ok((Box::new(all), Millis::try_from(now.as_millis()).unwrap_or(0)))
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Source for FileSource {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn stream(&self) -> Option<&str> {
+        None
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        Ok(self.inputs.keys().map(|id| Shard { id: id.clone(), parents: Vec::new() }).collect())
+    }
+
+    fn start(&self) -> Position {
+        Position::TrimHorizon
+    }
+
+    fn ends(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        let input = self.inputs.get(shard).expect("shards are those of this source").clone();
+        let done = match from {
+            Position::After(sequence) => sequence.index().map_or(0, |index| index + 1),
+            _ => 0,
+        };
+        let (sender, batches) = mpsc::channel(2);
+        let reading = Reading {
+            name: shard.to_string(),
+            done,
+            next: 0,
+            batch: Vec::new(),
+            bytes: 0,
+            read_ahead: self.read_ahead.clone(),
+            progress: self.progress(),
+            runtime: tokio::runtime::Handle::current(),
+            sender,
+        };
+        spawn_blocking(move || reading.run(&input));
+        Ok(Box::new(FileReader { batches }))
+    }
+}
+
+/// Hands on what the reading thread sends.
+#[derive(Debug)]
+struct FileReader {
+    batches: mpsc::Receiver<Result<Batch, SourceError>>,
+}
+
+#[async_trait]
+impl Reader for FileReader {
+    async fn next(&mut self) -> Result<Batch, SourceError> {
+        match self.batches.recv().await {
+            Some(batch) => batch,
+            None => Err(SourceError::Fatal("the thread that reads a file has ended".to_owned())),
+        }
+    }
+}
+
+/// Reads one file in a thread of its own. Ends when nobody takes its batches any more.
+struct Reading {
+    name: String,
+    /// Records that are committed already.
+    done: u64,
+    /// Index of the next record.
+    next: u64,
+    batch: Vec<Record>,
+    bytes: usize,
+    read_ahead: ReadAhead,
+    progress: Arc<Progress>,
+    runtime: tokio::runtime::Handle,
+    sender: mpsc::Sender<Result<Batch, SourceError>>,
+}
+
+impl Reading {
+    fn run(mut self, input: &Input) {
+        let name = self.name.clone();
+        let progress = Arc::clone(&self.progress);
+        let result = input.open().map_err(Failed::Io).and_then(|(bytes, modified)| {
+            Content::new(progress.counting(bytes), modified).read(&mut |found| self.take(found))
+        });
+        match result {
+            Ok(()) => drop(self.send(true)),
+            Err(Failed::Stopped) => {}
+            Err(error) => {
+                // What was read before is good, and goes first.
+                if self.send(false).is_ok() {
+                    let _ = self.sender.blocking_send(Err(SourceError::Fatal(format!("{name}: {error}"))));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, found: Found) -> Result<(), Failed> {
+        let index = self.next;
+        self.next += 1;
+        if index < self.done {
+            return Ok(());
+        }
+        if !self.batch.is_empty() && self.bytes + found.data.len() > BATCH_BYTES {
+            self.send(false)?;
+        }
+        self.bytes += found.data.len();
+        let Found { data, partition_key, arrival } = found;
+        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival });
+        Ok(())
+    }
+
+    /// Hands the batch on, when there is room for it.
+    fn send(&mut self, at_end: bool) -> Result<(), Failed> {
+        if self.batch.is_empty() && !at_end {
+            return Ok(());
+        }
+        let hold: Hold = self.runtime.block_on(self.read_ahead.hold(self.bytes));
+        self.bytes = 0;
+        self.progress.records(self.batch.len());
+        let records = std::mem::take(&mut self.batch);
+        let batch = Batch { records, millis_behind: None, at_tip: at_end, at_end, hold: Some(hold) };
+        self.sender.blocking_send(Ok(batch)).map_err(|_| Failed::Stopped)
+    }
+}

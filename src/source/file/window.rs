@@ -1,0 +1,80 @@
+//! A moving window over the bytes of a file: as much as one JSON value needs, and no more than a bound.
+
+use std::io::Read;
+
+/// The least that is read at once.
+const STEP: usize = 1 << 20;
+
+pub struct Window<R> {
+    input: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    at_end: bool,
+}
+
+impl<R: Read> Window<R> {
+    pub fn new(input: R) -> Self {
+        Self { input, buffer: Vec::new(), start: 0, end: 0, at_end: false }
+    }
+
+    /// What is in the window.
+    pub fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..self.end]
+    }
+
+    /// Nothing comes behind the window.
+    pub fn is_last(&self) -> bool {
+        self.at_end
+    }
+
+    /// Moves the window's beginning.
+    pub fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+    }
+
+    /// Reads more into the window: at least doubles it, or reaches the end of the input.
+    pub fn grow(&mut self) -> std::io::Result<()> {
+        let held = self.end - self.start;
+        self.buffer.copy_within(self.start..self.end, 0);
+        (self.start, self.end) = (0, held);
+        let wanted = (2 * held).max(STEP);
+        if self.buffer.len() < wanted {
+            self.buffer.resize(wanted, 0);
+        }
+        while self.end < self.buffer.len() {
+            match self.input.read(&mut self.buffer[self.end..]) {
+                Ok(0) => {
+                    self.at_end = true;
+                    break;
+                }
+                Ok(read) => self.end += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// The rest of the window and of the input behind it.
+    pub fn rest(&mut self) -> impl Read {
+        let (buffer, start, end) = (&self.buffer, &mut self.start, self.end);
+        let window = Drain { buffer, start, end };
+        window.chain(&mut self.input)
+    }
+}
+
+struct Drain<'w> {
+    buffer: &'w [u8],
+    start: &'w mut usize,
+    end: usize,
+}
+
+impl Read for Drain<'_> {
+    fn read(&mut self, into: &mut [u8]) -> std::io::Result<usize> {
+        let length = into.len().min(self.end - *self.start);
+        into[..length].copy_from_slice(&self.buffer[*self.start..*self.start + length]);
+        *self.start += length;
+        Ok(length)
+    }
+}

@@ -1,0 +1,80 @@
+//! A Kinesis data stream, polled: one reader a shard.
+
+pub mod api;
+mod pace;
+mod polling;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use self::api::Api;
+pub use self::pace::Limits;
+use self::polling::PollingReader;
+use super::{ReadAhead, Reader, Shard, Source, SourceError};
+use crate::aws::Aws;
+use crate::clock::Clock;
+use crate::config::{KinesisConfig, Start};
+use crate::event::ShardId;
+use crate::position::Position;
+use crate::retry::Patience;
+
+#[derive(Clone, Debug)]
+pub struct KinesisSource {
+    api: Api,
+    arn: String,
+    start: Position,
+    limits: Limits,
+    read_ahead: ReadAhead,
+}
+
+impl KinesisSource {
+    /// Looks the stream up. `idle`: the pause between two reads of a shard that has nothing new.
+    pub async fn connect(
+        config: &KinesisConfig,
+        aws: &Aws,
+        clock: &Clock,
+        patience: &Patience,
+        read_ahead: ReadAhead,
+        idle: Duration,
+    ) -> Result<Self, SourceError> {
+        let api = Api::new(aws_sdk_kinesis::Client::new(&aws.sdk), &config.stream, clock, patience);
+        let arn = api.describe().await?;
+        let start = match config.start {
+            Start::TrimHorizon => Position::TrimHorizon,
+            // A moment that the state can hold: with "the tip" itself in the state, what arrives before the first
+            // commit would be skipped when the worker starts again.
+            Start::Latest => Position::At(clock.now()),
+            Start::At(time) => Position::At(time),
+        };
+        Ok(Self { api, arn, start, limits: Limits { idle, ..Limits::default() }, read_ahead })
+    }
+}
+
+#[async_trait]
+impl Source for KinesisSource {
+    fn id(&self) -> &str {
+        &self.arn
+    }
+
+    fn stream(&self) -> Option<&str> {
+        Some(&self.api.name)
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        self.api.list_shards().await
+    }
+
+    fn start(&self) -> Position {
+        self.start.clone()
+    }
+
+    fn ends(&self) -> bool {
+        false
+    }
+
+    async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        let reader = PollingReader::new(self.api.clone(), shard, from, self.limits, self.read_ahead.clone());
+        Ok(Box::new(reader))
+    }
+}
