@@ -53,7 +53,7 @@ async fn with_each_request(fault: Fault) {
         // What was sent for a number is the same, however often.
         let mut creates = creates(&effects);
         creates.dedup();
-        assert_eq!(creates.len() as u64, head.number, "{what}: {creates:?}");
+        assert_eq!(creates.len() as u64, head.number, "{what}: other bytes for the same number");
 
         process.faulty.land().await;
         world.check();

@@ -7,6 +7,6 @@ mod numbers;
 mod simulation;
 mod stream;
 mod takeover;
-mod world;
+pub mod world;
 
 pub use stream::{GROUP, HEARTBEAT, LEASE, Worker};

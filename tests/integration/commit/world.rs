@@ -37,7 +37,11 @@ pub struct Process {
 
 impl World {
     pub fn new(stream: &[(&'static str, u64)]) -> Self {
-        let store = Arc::new(Recording::new(Arc::new(InMemory::new())));
+        Self::over(Arc::new(InMemory::new()), stream)
+    }
+
+    pub fn over(store: Arc<dyn ObjectStore>, stream: &[(&'static str, u64)]) -> Self {
+        let store = Arc::new(Recording::new(store));
         let stream = Stream(stream.iter().copied().collect());
         Self { store, stream, beliefs: Beliefs::default(), checked: Mutex::default() }
     }
