@@ -128,7 +128,8 @@ impl Served {
             let conditional = headers.contains_key("if-none-match") || headers.contains_key("if-match");
             let writes = matches!(*request.method(), Method::PUT | Method::POST);
             let _alone = if conditional && writes { Some(self.conditional.lock().await) } else { None };
-            let answer = Service::call(&self.s3, request).await.map_err(|error| io::Error::other(format!("{error:?}")))?;
+            let answer =
+                Service::call(&self.s3, request).await.map_err(|error| io::Error::other(format!("{error:?}")))?;
             match instead {
                 Some(Instead::LoseAnswer) => Err(io::Error::other("the connection is lost")),
                 _ => Ok(answer),

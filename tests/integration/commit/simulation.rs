@@ -8,13 +8,16 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use firemain::commit::group::{Group, GroupError};
+use firemain::commit::member::AdvanceError;
+use firemain::commit::pack::PackedObject;
+use firemain::commit::snapshot::{Commit, Refused};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::world::{Process, World};
-use super::{HEARTBEAT, LEASE};
+use super::{HEARTBEAT, LEASE, Worker};
 use crate::faults::{Call, Fault, Faulty, When};
 
 const HISTORIES: u64 = 200;
@@ -198,15 +201,19 @@ async fn beat(group: &Group) -> Result<(), GroupError> {
     }
 }
 
-async fn work(mut worker: super::Worker, world: &World, chaos: &Chaos) -> Result<(), GroupError> {
+async fn work(mut worker: Worker, world: &World, chaos: &Chaos) -> Result<(), GroupError> {
     let mut unpublished = Vec::new();
     loop {
         worker.claim().await?;
         world.check();
         for _ in 0..chaos.pick(1..5) {
             chaos.pause(HEARTBEAT / 2).await;
+            let stale = if chaos.chance(5) { Some(worker.stage(chaos.pick(1..5)).await?) } else { None };
             unpublished.extend(worker.flush(chaos.pick(1..5)).await?);
             world.check();
+            if let Some((commit, objects)) = stale {
+                commit_again(&mut worker, commit, objects).await?;
+            }
             while !unpublished.is_empty() && chaos.chance(60) {
                 worker.publish(unpublished.remove(0)).await?;
                 world.check();
@@ -222,5 +229,17 @@ async fn work(mut worker: super::Worker, world: &World, chaos: &Chaos) -> Result
             return worker.leave().await;
         }
         world.check();
+    }
+}
+
+/// What was staged before another flush of the same records was committed: it must be refused.
+async fn commit_again(worker: &mut Worker, commit: Commit, objects: Vec<PackedObject>) -> Result<(), GroupError> {
+    if commit.moves.is_empty() {
+        return Ok(());
+    }
+    match worker.commit(commit, objects).await {
+        Err(GroupError::Advance(AdvanceError::Refused(Refused::Moved { .. }))) => Ok(()),
+        Err(error) => Err(error),
+        Ok(committed) => panic!("6: {} was committed on top of the same records", committed.id),
     }
 }

@@ -188,6 +188,21 @@ async fn who_was_put_out_while_leaving_does_not_delete_packs_that_another_adopte
     world.checked(|checker| checker.finished(&world.stream.events()));
 }
 
+/// A shard that was lost and regained while its buffers were kept, seen from the commit.
+#[tokio::test(start_paused = true)]
+async fn a_flush_that_began_at_another_position_is_refused_and_its_pack_deleted() {
+    let world = World::new(&[("a", 5), ("b", 3)]);
+    let (_, mut worker) = joined(&world, 1).await;
+    let (stale, objects) = worker.stage(2).await.unwrap();
+    let committed = worker.flush(1).await.unwrap().unwrap();
+    let refused = worker.commit(stale, objects).await.unwrap_err();
+    assert!(refused.to_string().contains("committed at after 0, but this flush began at trim_horizon"), "{refused}");
+    world.checked(|checker| assert_eq!(checker.staged().len(), 1, "what can never be committed is gone"));
+    worker.publish(committed).await.unwrap();
+    worker.drain(2).await.unwrap();
+    world.checked(|checker| checker.finished(&world.stream.events()));
+}
+
 /// A pack that its adopter finds gone is no loss when the adopter was put out itself.
 #[tokio::test(start_paused = true)]
 async fn an_adopter_that_slept_is_fenced_when_the_pack_is_gone() {
