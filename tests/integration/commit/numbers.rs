@@ -114,6 +114,24 @@ async fn collection_leaves_the_newest_and_the_head() {
     assert_eq!(left, (last + 1 - left.len() as u64..=last).collect::<Vec<_>>(), "without a gap");
 }
 
+/// Hundreds of deletes must not keep a worker from saying that it lives.
+#[tokio::test(start_paused = true)]
+async fn collection_is_done_well_within_a_heartbeat() {
+    let world = World::new(&[("a", 1)]);
+    let process = world.process(1, |_, call| match call.verb {
+        Verb::Delete => Fault::Slow(Duration::from_millis(25)),
+        _ => Fault::Pass,
+    });
+    let worker = world.join(&process).await.unwrap();
+    for _ in 0..=COLLECTED_PAST {
+        worker.group.commit(control()).await.unwrap();
+    }
+    let start = tokio::time::Instant::now();
+    worker.group.beat().await.unwrap();
+    assert!(numbers(&world).await.len() <= COLLECTED_PAST - KEPT + 2);
+    assert!(start.elapsed() < HEARTBEAT / 5, "{:?}", start.elapsed());
+}
+
 /// Makes so many snapshots that `number` is collected.
 async fn bury(world: &World, worker: &Worker, number: u64) {
     for _ in 0..=COLLECTED_PAST {

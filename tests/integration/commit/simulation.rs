@@ -225,7 +225,8 @@ async fn work(mut worker: Worker, world: &World, chaos: &Chaos) -> Result<(), Gr
         if chaos.chance(10) {
             worker.group.sweep().await?;
         }
-        if chaos.chance(10) {
+        let drained = worker.is_drained().await? && unpublished.is_empty();
+        if chaos.chance(if drained { 50 } else { 10 }) {
             return worker.leave().await;
         }
         world.check();
