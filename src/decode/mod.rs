@@ -1,11 +1,29 @@
 //! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs.
 //!
 //! Pure: no I/O, no clock. Nothing on the row path takes a lock or allocates per row; a [`Decoded`] is cleared and
-//! used again.
+//! used again. Every event of every record is a row or in a rejection, and never in both; no bytes can make it panic.
+//!
+//! A payload is first read by the fast path ([`envelope`]), which gives up on whatever is not quite usual; then the
+//! slow path ([`strict`]) decides.
 
+mod envelope;
+mod inflate;
+mod libdeflate;
+mod strict;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::{Arc, Mutex};
 
-use crate::event::{Millis, Rejection};
+use bytes::Bytes;
+
+use self::envelope::{Envelope, Head};
+use self::inflate::{InflateError, Inflated, Inflater};
+use self::strict::Refusal;
+use crate::event::{Millis, Record, Rejection, RejectionCode};
+use crate::partition::KeyLimits;
 
 /// The rows, rejections and counts of some records of one shard.
 #[derive(Debug, Default)]
@@ -49,4 +67,234 @@ pub struct Counts {
     pub control: u64,
     /// Bytes of JSON after inflation.
     pub bytes: u64,
+}
+
+/// What a decoder is told.
+#[derive(Clone, Debug)]
+pub struct DecodeConfig {
+    /// `limits.inflated_record_bytes`, for a payload that isn't compressed too.
+    pub inflated_record_bytes: usize,
+    /// The table that the rows go to, for the length of their keys.
+    pub table: Arc<str>,
+    pub keys: KeyLimits,
+}
+
+/// Decodes records. Cheap to clone; clones share the right to hold a large buffer, so that they never hold two.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    config: DecodeConfig,
+    large: Arc<Mutex<()>>,
+}
+
+/// A decoder's working memory, one a thread, to be used again and again.
+#[derive(Debug)]
+pub struct Scratch {
+    inflater: Inflater,
+    /// A message that comes before its id.
+    aside: Vec<u8>,
+}
+
+/// Bytes of output past which [`Decoder::decode`] stops between two records: what stays in a processor's cache is
+/// faster, and a batch of well compressed records would need many times its size.
+const ENOUGH: usize = 4 * 1024 * 1024;
+
+/// Bytes of memory that is kept for the next records: some more than [`ENOUGH`] and a usual record.
+const KEPT: usize = 8 * 1024 * 1024;
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self { inflater: Inflater::new(), aside: Vec::new() }
+    }
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Decoded {
+    /// Empties it for further records. Memory is kept, unless it is far more than records usually need.
+    pub fn clear(&mut self) {
+        fn empty<T>(values: &mut Vec<T>) {
+            values.clear();
+            values.shrink_to(KEPT / size_of::<T>());
+        }
+        empty(&mut self.text);
+        empty(&mut self.rows);
+        empty(&mut self.payloads);
+        empty(&mut self.rejections);
+        self.counts = Counts::default();
+    }
+
+    /// Bytes held, but for those that rejections share with their records.
+    fn bytes(&self) -> usize {
+        self.text.len()
+            + self.rows.len() * size_of::<Row>()
+            + self.payloads.len() * size_of::<Payload>()
+            + self.rejections.len() * size_of::<Rejection>()
+    }
+}
+
+impl Decoder {
+    pub fn new(config: DecodeConfig) -> Self {
+        Self { config, large: Arc::default() }
+    }
+
+    /// Decodes records of one shard into `out`, which is clear, and returns how many: the first at least, and further
+    /// ones until `out` has enough. The caller comes again with the rest.
+    #[must_use = "the records after these are not decoded yet"]
+    pub fn decode(&self, scratch: &mut Scratch, records: &[Record], out: &mut Decoded) -> usize {
+        // At once, so that it doesn't grow past what is kept by doubling.
+        out.text.reserve(ENOUGH);
+        let (mut decoded, mut copied) = (0, 0);
+        for record in records {
+            if decoded > 0 && out.bytes() + copied >= ENOUGH {
+                break;
+            }
+            let before = out.rejections.len();
+            self.record(scratch, record, out);
+            copied += out.rejections[before..].iter().map(copied_bytes).sum::<usize>();
+            decoded += 1;
+        }
+        decoded
+    }
+
+    fn record(&self, scratch: &mut Scratch, record: &Record, out: &mut Decoded) {
+        out.counts.records += 1;
+        let Scratch { inflater, aside } = scratch;
+        aside.clear();
+        aside.shrink_to(KEPT);
+        let limit = self.config.inflated_record_bytes;
+        if record.data.is_empty() {
+            return refuse(out, record, not_decodable("the record is empty"));
+        }
+        if !inflate::is_gzip(&record.data) {
+            if record.data.len() > limit {
+                return refuse(out, record, InflateError::TooLarge(limit).into());
+            }
+            return self.payload(&record.data, record, aside, out);
+        }
+        match inflater.inflate(&record.data, limit, &self.large) {
+            Ok(Inflated { content, permit }) => {
+                self.payload(content, record, aside, out);
+                inflater.trim();
+                drop(permit);
+            }
+            Err(error) => refuse(out, record, error.into()),
+        }
+    }
+
+    /// A whole payload, not compressed any more.
+    fn payload(&self, json: &[u8], record: &Record, aside: &mut Vec<u8>, out: &mut Decoded) {
+        out.counts.bytes += json.len() as u64;
+        // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
+        out.text.reserve(json.len());
+        let mark = Mark::of(out);
+        let fast = std::str::from_utf8(json).ok().and_then(|json| envelope::read(json, aside, out));
+        let envelope = match fast {
+            Some(envelope) => Ok(envelope),
+            None => {
+                mark.back(out);
+                strict::read(json, record, out)
+            }
+        };
+        let accepted = envelope.and_then(|envelope| match envelope {
+            Envelope::Control => {
+                mark.back(out);
+                out.counts.control += 1;
+                Ok(())
+            }
+            Envelope::Data(head) => self.accept(head, &mark, record, out),
+        });
+        if let Err(refusal) = accepted {
+            mark.back(out);
+            refuse(out, record, refusal);
+        }
+    }
+
+    /// Makes the rows since `mark` a payload, if there are any.
+    fn accept(&self, head: Head<'_>, mark: &Mark, record: &Record, out: &mut Decoded) -> Result<(), Refusal> {
+        let rows = mark.rows..out.rows.len();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.config
+            .keys
+            .check(&self.config.table, &head.log_group)
+            .map_err(|error| Refusal { code: RejectionCode::PartitionTooLong, message: error.to_string() })?;
+        out.counts.events += rows.len() as u64;
+        let mut append = |text: Cow<'_, str>| {
+            let start = out.text.len();
+            out.text.extend_from_slice(text.as_bytes());
+            start..out.text.len()
+        };
+        let (log_group, log_stream, owner) =
+            (append(head.log_group), head.log_stream.map(&mut append), head.owner.map(&mut append));
+        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: record.arrival });
+        Ok(())
+    }
+}
+
+/// How far the output was before a record.
+struct Mark {
+    text: usize,
+    rows: usize,
+    rejections: usize,
+    rejected: u64,
+}
+
+impl Mark {
+    fn of(out: &Decoded) -> Self {
+        Self {
+            text: out.text.len(),
+            rows: out.rows.len(),
+            rejections: out.rejections.len(),
+            rejected: out.counts.rejections,
+        }
+    }
+
+    /// Takes back what came since.
+    fn back(&self, out: &mut Decoded) {
+        out.text.truncate(self.text);
+        out.rows.truncate(self.rows);
+        out.rejections.truncate(self.rejections);
+        out.counts.rejections = self.rejected;
+    }
+}
+
+impl From<InflateError> for Refusal {
+    fn from(error: InflateError) -> Self {
+        let code = match error {
+            InflateError::TooLarge(_) => RejectionCode::TooLarge,
+            InflateError::Truncated | InflateError::Trailing | InflateError::Corrupt(_) => RejectionCode::NotDecodable,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+fn not_decodable(why: &str) -> Refusal {
+    Refusal { code: RejectionCode::NotDecodable, message: why.into() }
+}
+
+/// A bad event is copied out of its payload; a record rejected whole is shared.
+fn copied_bytes(rejection: &Rejection) -> usize {
+    if rejection.code == RejectionCode::EventInvalid { rejection.payload.len() } else { 0 }
+}
+
+/// Rejects a record whole, as it came.
+fn refuse(out: &mut Decoded, record: &Record, refusal: Refusal) {
+    reject(out, record, refusal.code, refusal.message, record.data.clone());
+}
+
+fn reject(out: &mut Decoded, record: &Record, code: RejectionCode, message: String, payload: Bytes) {
+    out.counts.rejections += 1;
+    out.rejections.push(Rejection {
+        code,
+        message,
+        payload,
+        sequence: record.sequence.clone(),
+        partition_key: record.partition_key.clone(),
+        arrival: record.arrival,
+    });
 }
