@@ -73,9 +73,11 @@ macro_rules! key {
         pub(super) enum $name { $($variant,)* Unknown }
 
         impl $name {
-            pub(super) fn parse(key: &[u8]) -> Self {
-                $(if key == $text { return Self::$variant; })*
-                Self::Unknown
+            pub(super) fn parse(key: &str) -> Self {
+                match key {
+                    $($text => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
             }
         }
 
@@ -91,16 +93,11 @@ macro_rules! key {
                     }
 
                     fn visit_str<E: Error>(self, key: &str) -> Result<$name, E> {
-                        Ok($name::parse(key.as_bytes()))
-                    }
-
-                    fn visit_bytes<E: Error>(self, key: &[u8]) -> Result<$name, E> {
                         Ok($name::parse(key))
                     }
                 }
 
-                // As bytes, for a key may hold escapes that stand for no character; those are of unknown fields.
-                deserializer.deserialize_bytes(KeyVisitor)
+                deserializer.deserialize_str(KeyVisitor)
             }
         }
     };
@@ -108,17 +105,17 @@ macro_rules! key {
 
 key! {
     EnvelopeKey {
-        MessageType = b"messageType",
-        Owner = b"owner",
-        LogGroup = b"logGroup",
-        LogStream = b"logStream",
-        SubscriptionFilters = b"subscriptionFilters",
-        LogEvents = b"logEvents"
+        MessageType = "messageType",
+        Owner = "owner",
+        LogGroup = "logGroup",
+        LogStream = "logStream",
+        SubscriptionFilters = "subscriptionFilters",
+        LogEvents = "logEvents"
     }
 }
 
 key! {
-    EventKey { Id = b"id", Timestamp = b"timestamp", Message = b"message" }
+    EventKey { Id = "id", Timestamp = "timestamp", Message = "message" }
 }
 
 struct EnvelopeVisitor<'a> {

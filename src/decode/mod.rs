@@ -9,6 +9,8 @@
 mod envelope;
 mod inflate;
 mod libdeflate;
+#[cfg(test)]
+mod properties;
 mod strict;
 #[cfg(test)]
 mod tests;

@@ -157,6 +157,15 @@ fn append_string(value: &[u8], text: &mut Vec<u8>) -> Result<u32, &'static str> 
         .map_err(|_| "is not text: it holds half of a surrogate pair, or more than 4 GiB")
 }
 
+/// The text of a key. It may hold escapes that stand for no text; as an unread field's it is as good as any other.
+fn key_text(key: &RawValue) -> Cow<'_, str> {
+    let quoted = key.get();
+    match quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(text) if !text.contains('\\') => Cow::Borrowed(text),
+        _ => Cow::Owned(serde_json::from_str(quoted).unwrap_or_default()),
+    }
+}
+
 struct FieldsVisitor;
 
 impl<'de> Visitor<'de> for FieldsVisitor {
@@ -168,8 +177,8 @@ impl<'de> Visitor<'de> for FieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = Fields::default();
-        while let Some((key, value)) = map.next_entry::<EnvelopeKey, &'de RawValue>()? {
-            let field = match key {
+        while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+            let field = match EnvelopeKey::parse(&key_text(key)) {
                 EnvelopeKey::MessageType => &mut fields.message_type,
                 EnvelopeKey::Owner => &mut fields.owner,
                 EnvelopeKey::LogGroup => &mut fields.log_group,
@@ -232,8 +241,8 @@ impl<'de> Visitor<'de> for EventFieldsVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let mut fields = EventFields::default();
-        while let Some((key, value)) = map.next_entry::<EventKey, &'de RawValue>()? {
-            let field = match key {
+        while let Some((key, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
+            let field = match EventKey::parse(&key_text(key)) {
                 EventKey::Id => &mut fields.id,
                 EventKey::Timestamp => &mut fields.timestamp,
                 EventKey::Message => &mut fields.message,
