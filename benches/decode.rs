@@ -17,6 +17,9 @@ const EVENTS: u64 = 200;
 /// 2024-03-22T05:00:00Z
 const START: u64 = 1_711_083_600_000;
 
+/// Makes a message of some kind.
+type Message = fn(&mut StdRng) -> String;
+
 fn access_line(rng: &mut StdRng) -> String {
     let path = ["/", "/index.html", "/api/v1/orders", "/api/v1/users/me", "/static/app.3f9d2c.js", "/health"];
     let agent = [
@@ -66,7 +69,7 @@ fn stack_trace(rng: &mut StdRng) -> String {
 }
 
 /// An envelope as CloudWatch Logs writes it.
-fn envelope(rng: &mut StdRng, message: fn(&mut StdRng) -> String) -> Vec<u8> {
+fn envelope(rng: &mut StdRng, message: Message) -> Vec<u8> {
     let start = START + rng.random_range(0..3_600_000);
     let events: Vec<_> = (0..EVENTS)
         .map(|n| {
@@ -108,7 +111,7 @@ fn decode(criterion: &mut Criterion) {
         table: "log_events".into(),
         keys: KeyLimits { key: 1024, segment: 1024, before: 0 },
     });
-    let kinds: [(&str, fn(&mut StdRng) -> String); 4] = [
+    let kinds: [(&str, Message); 4] = [
         ("access lines", access_line),
         ("application json", application_json),
         ("stack traces", stack_trace),

@@ -158,3 +158,112 @@ fn corrupt(error: io::Error) -> InflateError {
         _ => InflateError::Corrupt(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use flate2::{Compression, GzBuilder};
+
+    use super::*;
+    use crate::decode::tests::{GOOD, LIMIT, decode, decoder, events, gzip, record, refused, with_events};
+    use crate::decode::{Decoded, Scratch};
+    use crate::event::RejectionCode::{NotDecodable, TooLarge};
+
+    #[test]
+    fn a_damaged_gzip_is_not_decodable() {
+        let whole = gzip(with_events(&format!("[{GOOD}]")).as_bytes());
+        for len in 2..whole.len() {
+            refused(whole[..len].to_vec(), NotDecodable, "gzip: truncated");
+        }
+        let damaged = |from_end: usize| {
+            let mut data = whole.clone();
+            let at = data.len() - from_end;
+            data[at] ^= 1;
+            data
+        };
+        refused(damaged(8), NotDecodable, "checksum");
+        // The length, which lies in both directions and by much.
+        for from_end in 1..=4 {
+            refused(damaged(from_end), NotDecodable, "gzip: ");
+        }
+        refused(damaged(20), NotDecodable, "gzip: ");
+        refused(&b"\x1f\x8b\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], NotDecodable, "gzip: ");
+        let mut header_checksum = whole.clone();
+        header_checksum[3] = 2;
+        header_checksum.splice(10..10, [0xde, 0xad]);
+        refused(header_checksum, NotDecodable, "gzip: ");
+    }
+
+    #[test]
+    fn several_members_are_one_payload() {
+        let json = with_events(&format!("[{GOOD},{GOOD}]"));
+        let (start, end) = json.as_bytes().split_at(json.len() / 2);
+        let mut named =
+            GzBuilder::new().filename("a.json").comment("c").extra("x").write(Vec::new(), Compression::best());
+        named.write_all(end).unwrap();
+        let members = [gzip(b""), gzip(start), named.finish().unwrap(), gzip(b"")].concat();
+        let out = decode(&[record(members)]);
+        assert_eq!(events(&out).len(), 2);
+        assert_eq!(out.counts.bytes, json.len() as u64);
+
+        let whole = gzip(json.as_bytes());
+        refused([&whole[..], &whole].concat(), NotDecodable, "not JSON: trailing characters");
+        for trailing in [&b"\0"[..], b"\x1f", b"{}", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", &whole[1..]] {
+            refused([&whole[..], trailing].concat(), NotDecodable, "gzip: bytes after the last member");
+        }
+        refused([&whole[..], &whole[..15]].concat(), NotDecodable, "gzip: truncated");
+    }
+
+    #[test]
+    fn past_the_limit_is_too_large() {
+        let filler = |bytes: usize| [with_events("[]").into_bytes(), vec![b' '; bytes]].concat();
+        let most = filler(LIMIT - with_events("[]").len());
+        let over = [&most[..], b" "].concat();
+        assert_eq!(most.len(), LIMIT);
+        for good in [most.clone(), gzip(&most), [gzip(&most[..99]), gzip(&most[99..]), gzip(b"")].concat()] {
+            assert_eq!(decode(&[record(good)]).rejections, []);
+        }
+        let why = "inflates past 1048576 bytes (limits.inflated_record_bytes)";
+        refused(over.clone(), TooLarge, why);
+        refused(gzip(&over), TooLarge, why);
+        refused([gzip(&most), gzip(b" ")].concat(), TooLarge, why);
+        let mut lying = gzip(&over);
+        lying.splice(lying.len() - 4.., 9u32.to_le_bytes());
+        refused(lying.clone(), TooLarge, why);
+        // Stopped before what is wrong with the rest is seen.
+        lying.truncate(lying.len() - 6);
+        refused(lying, TooLarge, why);
+        // At the limit exactly, the end still counts.
+        let mut damaged = gzip(&most);
+        damaged.truncate(damaged.len() - 1);
+        refused(damaged, NotDecodable, "truncated");
+    }
+
+    #[test]
+    fn large_buffers_wait_for_each_other() {
+        let json = with_events(&format!("[{GOOD}]")) + &" ".repeat(LARGE);
+        let (large, small) =
+            ([record(gzip(json.as_bytes()))], [record(gzip(with_events(&format!("[{GOOD}]")).as_bytes()))]);
+        let decoder = decoder(64 << 20);
+        let permit = decoder.large.lock().unwrap();
+        std::thread::scope(|threads| {
+            let (sender, receiver) = mpsc::channel();
+            let other = decoder.clone();
+            threads.spawn(move || {
+                let (mut scratch, mut out) = (Scratch::new(), Decoded::default());
+                assert_eq!(other.decode(&mut scratch, &small, &mut out), 1);
+                sender.send(out.counts.events).unwrap();
+                assert_eq!(other.decode(&mut scratch, &large, &mut out), 1);
+                sender.send(out.counts.events).unwrap();
+            });
+            let wait = Duration::from_millis(200);
+            assert_eq!(receiver.recv(), Ok(1), "a small record needs no permit");
+            assert!(receiver.recv_timeout(wait).is_err(), "a large one does");
+            drop(permit);
+            assert_eq!(receiver.recv(), Ok(2));
+        });
+    }
+}

@@ -2,8 +2,8 @@
 
 use std::io::Write;
 
+use flate2::Compression;
 use flate2::write::GzEncoder;
-use flate2::{Compression, GzBuilder};
 use serde_json::{Value, json};
 
 use super::*;
@@ -82,7 +82,7 @@ fn messages(json: impl AsRef<[u8]>) -> Vec<String> {
 }
 
 /// The whole record is refused: its code, and its message holds `why`.
-fn refused(data: impl Into<Bytes>, code: RejectionCode, why: &str) {
+pub(super) fn refused(data: impl Into<Bytes>, code: RejectionCode, why: &str) {
     let data = data.into();
     let out = decode(&[record(data.clone())]);
     assert_eq!(events(&out), []);
@@ -93,11 +93,11 @@ fn refused(data: impl Into<Bytes>, code: RejectionCode, why: &str) {
     assert_eq!(out.counts.records, 1);
 }
 
-fn with_events(events: &str) -> String {
+pub(super) fn with_events(events: &str) -> String {
     format!(r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/g","logStream":"s","logEvents":{events}}}"#)
 }
 
-const GOOD: &str = r#"{"id":"a","timestamp":1,"message":"good"}"#;
+pub(super) const GOOD: &str = r#"{"id":"a","timestamp":1,"message":"good"}"#;
 
 /// One event is refused, the good ones around it are delivered, and what is kept is exactly that event.
 fn bad_event(event: &[u8], why: &str) {
@@ -124,7 +124,7 @@ fn bad_event(event: &[u8], why: &str) {
     assert_eq!((&again.rejections[0].message, &again.rejections[0].payload), (&rejection.message, &rejection.payload));
 }
 
-use RejectionCode::{NotDecodable, PartitionTooLong, PayloadInvalid, TooLarge};
+use RejectionCode::{NotDecodable, PartitionTooLong, PayloadInvalid};
 
 #[test]
 fn a_payload_becomes_rows() {
@@ -169,75 +169,6 @@ fn what_is_neither_gzip_nor_json_is_not_decodable() {
     refused(gzip(format!("{trailing} x").as_bytes()), NotDecodable, "not JSON");
     refused(gzip([trailing.as_bytes(), b" \xff"].concat().as_slice()), NotDecodable, "not JSON");
     assert_eq!(messages(format!(" \n{trailing}\r\n\t ")), ["good"]);
-}
-
-#[test]
-fn a_damaged_gzip_is_not_decodable() {
-    let whole = gzip(with_events(&format!("[{GOOD}]")).as_bytes());
-    for len in 2..whole.len() {
-        refused(whole[..len].to_vec(), NotDecodable, "gzip: truncated");
-    }
-    let damaged = |from_end: usize| {
-        let mut data = whole.clone();
-        let at = data.len() - from_end;
-        data[at] ^= 1;
-        data
-    };
-    refused(damaged(8), NotDecodable, "checksum");
-    // The length, which lies in both directions and by much.
-    for from_end in 1..=4 {
-        refused(damaged(from_end), NotDecodable, "gzip: ");
-    }
-    refused(damaged(20), NotDecodable, "gzip: ");
-    refused(&b"\x1f\x8b\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], NotDecodable, "gzip: ");
-    let mut header_checksum = whole.clone();
-    header_checksum[3] = 2;
-    header_checksum.splice(10..10, [0xde, 0xad]);
-    refused(header_checksum, NotDecodable, "gzip: ");
-}
-
-#[test]
-fn several_members_are_one_payload() {
-    let json = with_events(&format!("[{GOOD},{GOOD}]"));
-    let (start, end) = json.as_bytes().split_at(json.len() / 2);
-    let mut named = GzBuilder::new().filename("a.json").comment("c").extra("x").write(Vec::new(), Compression::best());
-    named.write_all(end).unwrap();
-    let members = [gzip(b""), gzip(start), named.finish().unwrap(), gzip(b"")].concat();
-    let out = decode(&[record(members)]);
-    assert_eq!(events(&out).len(), 2);
-    assert_eq!(out.counts.bytes, json.len() as u64);
-
-    let whole = gzip(json.as_bytes());
-    refused([&whole[..], &whole].concat(), NotDecodable, "not JSON: trailing characters");
-    for trailing in [&b"\0"[..], b"\x1f", b"{}", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", &whole[1..]] {
-        refused([&whole[..], trailing].concat(), NotDecodable, "gzip: bytes after the last member");
-    }
-    refused([&whole[..], &whole[..15]].concat(), NotDecodable, "gzip: truncated");
-}
-
-#[test]
-fn past_the_limit_is_too_large() {
-    let filler = |bytes: usize| [with_events("[]").into_bytes(), vec![b' '; bytes]].concat();
-    let most = filler(LIMIT - with_events("[]").len());
-    let over = [&most[..], b" "].concat();
-    assert_eq!(most.len(), LIMIT);
-    for good in [most.clone(), gzip(&most), [gzip(&most[..99]), gzip(&most[99..]), gzip(b"")].concat()] {
-        assert_eq!(decode(&[record(good)]).rejections, []);
-    }
-    let why = "inflates past 1048576 bytes (limits.inflated_record_bytes)";
-    refused(over.clone(), TooLarge, why);
-    refused(gzip(&over), TooLarge, why);
-    refused([gzip(&most), gzip(b" ")].concat(), TooLarge, why);
-    let mut lying = gzip(&over);
-    lying.splice(lying.len() - 4.., 9u32.to_le_bytes());
-    refused(lying.clone(), TooLarge, why);
-    // Stopped before what is wrong with the rest is seen.
-    lying.truncate(lying.len() - 6);
-    refused(lying, TooLarge, why);
-    // At the limit exactly, the end still counts.
-    let mut damaged = gzip(&most);
-    damaged.truncate(damaged.len() - 1);
-    refused(damaged, NotDecodable, "truncated");
 }
 
 #[test]
@@ -487,29 +418,4 @@ fn a_large_batch_is_decoded_in_parts_and_memory_given_back() {
     assert_eq!(decoder.decode(&mut scratch, &records[2..], &mut out), 1);
     assert_eq!(events(&out)[0].message, message);
     assert_eq!(decoder.decode(&mut scratch, &[], &mut out), 0);
-}
-
-#[test]
-fn large_buffers_wait_for_each_other() {
-    let json = with_events(&format!("[{GOOD}]")) + &" ".repeat(inflate::LARGE);
-    let (large, small) =
-        ([record(gzip(json.as_bytes()))], [record(gzip(with_events(&format!("[{GOOD}]")).as_bytes()))]);
-    let decoder = decoder(64 << 20);
-    let permit = decoder.large.lock().unwrap();
-    std::thread::scope(|threads| {
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let other = decoder.clone();
-        threads.spawn(move || {
-            let (mut scratch, mut out) = (Scratch::new(), Decoded::default());
-            assert_eq!(other.decode(&mut scratch, &small, &mut out), 1);
-            sender.send(out.counts.events).unwrap();
-            assert_eq!(other.decode(&mut scratch, &large, &mut out), 1);
-            sender.send(out.counts.events).unwrap();
-        });
-        let wait = std::time::Duration::from_millis(200);
-        assert_eq!(receiver.recv(), Ok(1), "a small record needs no permit");
-        assert!(receiver.recv_timeout(wait).is_err(), "a large one does");
-        drop(permit);
-        assert_eq!(receiver.recv(), Ok(2));
-    });
 }
