@@ -68,14 +68,14 @@ fn stack_trace(rng: &mut StdRng) -> String {
     trace
 }
 
-/// An envelope as CloudWatch Logs writes it.
-fn envelope(rng: &mut StdRng, message: Message) -> Vec<u8> {
+/// An envelope as CloudWatch Logs writes it, or as those do that write ids as numbers.
+fn envelope(rng: &mut StdRng, message: Message, id_quote: &str) -> Vec<u8> {
     let start = START + rng.random_range(0..3_600_000);
     let events: Vec<_> = (0..EVENTS)
         .map(|n| {
             let id = format!("381{:020}{:033}", start + n, rng.random::<u64>());
             format!(
-                r#"{{"id":"{id}","timestamp":{},"message":{}}}"#,
+                r#"{{"id":{id_quote}{id}{id_quote},"timestamp":{},"message":{}}}"#,
                 start + n * 7,
                 serde_json::to_string(&message(rng)).unwrap()
             )
@@ -111,19 +111,21 @@ fn decode(criterion: &mut Criterion) {
         table: "log_events".into(),
         keys: KeyLimits { key: 1024, segment: 1024, before: 0 },
     });
-    let kinds: [(&str, Message); 4] = [
-        ("access lines", access_line),
-        ("application json", application_json),
-        ("stack traces", stack_trace),
-        ("mixed", |rng| match rng.random_range(0..10) {
-            0 => stack_trace(rng),
-            1..=5 => application_json(rng),
-            _ => access_line(rng),
-        }),
+    let mixed = |rng: &mut StdRng| match rng.random_range(0..10) {
+        0 => stack_trace(rng),
+        1..=5 => application_json(rng),
+        _ => access_line(rng),
+    };
+    let kinds: [(&str, Message, &str); 5] = [
+        ("access lines", access_line, "\""),
+        ("application json", application_json, "\""),
+        ("stack traces", stack_trace, "\""),
+        ("mixed", mixed, "\""),
+        ("mixed, ids as numbers", mixed, ""),
     ];
-    for (name, message) in kinds {
+    for (name, message, id_quote) in kinds {
         let mut rng = StdRng::seed_from_u64(1);
-        let payloads: Vec<_> = (0..RECORDS).map(|_| envelope(&mut rng, message)).collect();
+        let payloads: Vec<_> = (0..RECORDS).map(|_| envelope(&mut rng, message, id_quote)).collect();
         let mut group = criterion.benchmark_group(name);
         group.throughput(Throughput::Bytes(payloads.iter().map(|json| json.len() as u64).sum()));
         let forms =

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use self::envelope::{Envelope, Head};
+use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflated, Inflater};
 use self::strict::Refusal;
 use crate::event::{Millis, Record, Rejection, RejectionCode};
@@ -193,8 +193,15 @@ impl Decoder {
         // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
         out.text.reserve(json.len());
         let mark = Mark::of(out);
-        let fast = std::str::from_utf8(json).ok().and_then(|json| envelope::read(json, aside, out));
-        let envelope = match fast {
+        let mut fast = |json, ids| {
+            mark.back(out);
+            envelope::read(json, ids, aside, out)
+        };
+        let envelope = match std::str::from_utf8(json) {
+            Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
+            Err(_) => None,
+        };
+        let envelope = match envelope {
             Some(envelope) => Ok(envelope),
             None => {
                 mark.back(out);

@@ -152,7 +152,7 @@ fn append_string(value: &[u8], text: &mut Vec<u8>) -> Result<u32, &'static str> 
     }
     // The value has the form of a JSON string, its length is within a record's: only its escapes can be wrong.
     let mut deserializer = serde_json::Deserializer::from_slice(value);
-    Append { text, numbers: false }
+    Append(text)
         .deserialize(&mut deserializer)
         .map_err(|_| "is not text: it holds half of a surrogate pair, or more than 4 GiB")
 }
@@ -268,21 +268,22 @@ fn read_event(event: &[u8], text: &mut Vec<u8>) -> Result<Row, String> {
         .map_err(|error| format!("the event is not JSON: {error}"))?;
     let timestamp = timestamp(fields.timestamp.ok_or("timestamp is missing")?.get())?;
     let at = text.len();
-    let id_len = append_id(fields.id.ok_or("id is missing")?.get(), text)?;
+    let id_len = append_id(fields.id.ok_or("id is missing")?.get(), text).map_err(|why| format!("id {why}"))?;
     let message = fields.message.ok_or("message is missing")?.get();
     let message_len = append_string(message.as_bytes(), text).map_err(|why| format!("message {why}"))?;
     Ok(Row { timestamp, at, id_len, message_len })
 }
 
-/// A number is taken as it is written: with every digit, and with its exponent if it has one.
-fn append_id(value: &str, text: &mut Vec<u8>) -> Result<u32, String> {
+/// Appends the text of a JSON value that is an id, and returns its length. A number is taken as it is written: with
+/// every digit, and with its exponent if it has one.
+pub(super) fn append_id(value: &str, text: &mut Vec<u8>) -> Result<u32, &'static str> {
     match value.as_bytes() {
-        [b'"', ..] => append_string(value.as_bytes(), text).map_err(|why| format!("id {why}")),
-        [b'-' | b'0'..=b'9', ..] => {
-            text.extend_from_slice(value.as_bytes());
-            u32::try_from(value.len()).map_err(|_| "id is longer than 4 GiB".into())
+        [b'"', ..] => append_string(value.as_bytes(), text),
+        number @ [b'-' | b'0'..=b'9', ..] => {
+            text.extend_from_slice(number);
+            u32::try_from(number.len()).map_err(|_| "is longer than 4 GiB")
         }
-        _ => Err("id is neither a string nor a number".into()),
+        _ => Err("is neither a string nor a number"),
     }
 }
 
