@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
-use crate::decode::Decoder;
+use crate::decode::{DecodeConfig, Decoder};
 use crate::retry::Patience;
 use crate::source::file::FileSource;
 use crate::source::kinesis::KinesisSource;
@@ -98,8 +98,11 @@ async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
     let schema = Schema::log_events();
-    let limit = config.limits.inflated_record_bytes;
-    let decoder = Arc::new(Decoder::new(limit, schema.name.as_str().into(), opened.keys));
+    let decoder = Arc::new(Decoder::new(DecodeConfig {
+        inflated_record_bytes: config.limits.inflated_record_bytes,
+        table: schema.name.as_str().into(),
+        keys: opened.keys,
+    }));
     let settings = Settings {
         group: config.group.clone(),
         lease: config.lease_timeout,
