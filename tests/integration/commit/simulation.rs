@@ -20,7 +20,7 @@ use super::world::{Process, World};
 use super::{HEARTBEAT, LEASE, Worker};
 use crate::faults::{Call, Fault, Faulty, When};
 
-const HISTORIES: u64 = 200;
+const HISTORIES: u64 = 150;
 /// How long faults go on, on the paused clock.
 const CHAOS: Duration = Duration::from_secs(600);
 

@@ -161,7 +161,10 @@ impl Worker {
 
     /// From where it stands to the end: takes over what the dead leave, commits and publishes everything, cleans up.
     pub async fn drain(&mut self, most: u64) -> Result<(), GroupError> {
+        let mut rounds = 0;
         loop {
+            rounds += 1;
+            assert!(rounds < 100, "9: what is left does not come to an end");
             self.claim().await?;
             while let Some(committed) = self.flush(most).await? {
                 self.publish(committed).await?;
