@@ -54,13 +54,15 @@ impl MessageType {
 pub(super) enum Ids {
     /// Strings: what CloudWatch Logs writes.
     Strings,
-    /// Numbers too, as they are written; costs a fifth of the speed, but a tenth of what the slow path would.
+    /// Numbers too, as they are written. A little slower, but several times as fast as the slow path.
     AsWritten,
 }
 
 /// Reads a whole payload; its rows are appended to `out`, also those of an attempt that fails and those of a control
 /// message, for the caller to take back. `aside` is working memory.
 pub(super) fn read<'de>(json: &'de str, ids: Ids, aside: &mut Vec<u8>, out: &mut Decoded) -> Option<Envelope<'de>> {
+    // Of the JSON readers this one passes over unread values without recursion, so that no depth of them overflows the
+    // stack; sonic-rs was up to a quarter faster, and did.
     let mut deserializer = serde_json::Deserializer::from_str(json);
     let envelope = deserializer.deserialize_map(EnvelopeVisitor { ids, aside, out }).ok()?;
     deserializer.end().ok()?;

@@ -3,8 +3,8 @@
 //! Pure: no I/O, no clock. Nothing on the row path takes a lock or allocates per row; a [`Decoded`] is cleared and
 //! used again. Every event of every record is a row or in a rejection, and never in both; no bytes can make it panic.
 //!
-//! A payload is first read by the fast path ([`envelope`]), which gives up on whatever is not quite usual; then the
-//! slow path ([`strict`]) decides.
+//! A payload is first read by the fast path (`envelope`), which gives up on whatever is not quite usual; then the
+//! slow path (`strict`) decides.
 
 mod envelope;
 mod inflate;

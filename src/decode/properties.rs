@@ -174,8 +174,6 @@ fn any_changes() -> impl Strategy<Value = Vec<(Index, u8, Vec<u8>)>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
-
     #[test]
     fn both_readings_and_a_plain_one_agree_on_valid_payloads(json in any_payload()) {
         let expected = plain_reading(&json);
