@@ -17,7 +17,7 @@ use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
 use crate::decode::{DecodeConfig, Decoder};
 use crate::retry::Patience;
-use crate::source::file::FileSource;
+use crate::source::file::{FileSource, OPEN_FILES};
 use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
@@ -111,7 +111,7 @@ async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
         errors: config.errors.prefix.as_str().into(),
         // Files end by themselves.
         drain: drain || source.ends(),
-        cores: available_parallelism().map_or(1, NonZero::get),
+        cores: cores(),
         stuck_after: config.stuck_after,
         about: about(),
     };
@@ -132,6 +132,16 @@ async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
 
 fn fatal(error: impl std::fmt::Display) -> RunError {
     RunError::Fatal(error.to_string())
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Threads for what blocks: files being read, decoding and encoding, and some for a local disk. Not tokio's 512: each
+/// keeps memory of what it once compressed.
+pub fn blocking_threads() -> usize {
+    OPEN_FILES + 2 * cores() + 4
 }
 
 fn about() -> About {

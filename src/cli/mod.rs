@@ -13,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::layers::{Layer, Origin, Said, Value};
 use crate::config::{self, Loaded};
+use crate::service;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
 #[derive(Debug, Parser)]

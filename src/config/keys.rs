@@ -169,3 +169,33 @@ pub fn nearest(path: &str) -> &'static str {
     };
     KEYS.iter().max_by_key(distance).map_or("", |key| key.path)
 }
+
+/// The reference of all keys, as Markdown: `docs/configuration.md` is this.
+pub fn reference() -> String {
+    let mut text = String::from(REFERENCE_HEAD);
+    for key in KEYS {
+        let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
+        let values = key.values.describe();
+        text.push_str(&format!(
+            "\n## `{}`\n\n{}\n\nValues: {values}. Default: {default}. Variable: `{}`.\n",
+            key.path,
+            key.about,
+            variable(key.path)
+        ));
+    }
+    text
+}
+
+const REFERENCE_HEAD: &str = "\
+# Configuration
+
+Flags go before the environment, the environment before the file (`--config FILE`, TOML), the file before defaults.
+`firemain check-config` shows what counts and where it was said. In the file a key `a.b` is `b` in the section `[a]`.
+Exactly one source is set; a source from a flag or the environment replaces one of another kind in the file.
+
+AWS settings come from the standard chain: `AWS_REGION`, credentials (environment, profile, task role),
+`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_KINESIS`. Needed on the stream:
+`kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords` (and
+`kms:Decrypt` for its key); on the bucket `s3:ListBucket`, on its objects `s3:GetObject`, `s3:PutObject`,
+`s3:DeleteObject`, `s3:AbortMultipartUpload` (and `kms:GenerateDataKey`, `kms:Decrypt` for its key).
+";

@@ -100,7 +100,8 @@ impl PollingReader {
         let at_tip = at_end || (behind == Some(0) && whole);
         self.iterator = answer.next_shard_iterator;
         self.pace.called(start, bytes, at_tip);
-        if records.is_empty() && !at_end && !(at_tip && !self.said_tip) {
+        let news = at_end || (at_tip && !self.said_tip);
+        if records.is_empty() && !news {
             return Ok(());
         }
         self.said_tip = at_tip;
