@@ -74,7 +74,7 @@ fn what_is_wrong_is_named_with_its_place() {
         ("destination = \"memory:///\"", ["source", "--source"]),
         ("destination = \"ftp://x/y\"\n[source.kinesis]\nstream = \"x\"", ["destination", "ftp"]),
         ("destination = \"file://x/y\"\n[source.kinesis]\nstream = \"x\"", ["destination", "absolute"]),
-        ("destination = \"s3://b//y\"\n[source.kinesis]\nstream = \"x\"", ["destination", "empty"]),
+        ("destination = \"s3://b/x//y\"\n[source.kinesis]\nstream = \"x\"", ["destination", "empty"]),
     ] {
         let said = load_file(text).unwrap_err().to_string();
         assert!(names.iter().all(|name| said.contains(name)), "{text}: {said}");
