@@ -1,25 +1,43 @@
 //! AWS settings from the standard chain, loaded once: for the Kinesis client and for the object store alike.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_types::service_config::ServiceConfigKey;
 use object_store::CredentialProvider;
 use object_store::aws::AwsCredential;
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// How long the search for credentials may take at the start: instance metadata that nobody serves would hang.
-const CREDENTIALS: Duration = Duration::from_secs(20);
-/// Credentials are fetched anew so long before they expire.
+use crate::retry::Verdict;
+
+#[cfg(test)]
+pub mod scripted;
+
+/// The SDK's own default for connections.
+const CONNECT: Duration = Duration::from_millis(3100);
+/// For one attempt at a call, its answer of up to 10 MiB read.
+const ATTEMPT: Duration = Duration::from_secs(30);
+/// How long a search for settings or credentials may take: instance metadata that nobody serves would hang.
+const SEARCH: Duration = Duration::from_secs(20);
+/// Credentials are fetched anew from so long before they expire,
 const BEFORE_EXPIRY: Duration = Duration::from_secs(300);
+/// at most so often: some providers hand out nothing but such that expire soon,
+const BETWEEN_FETCHES: Duration = Duration::from_secs(30);
+/// unless they last no longer than this: a request must not outlive what it was signed with.
+const TOO_LATE: Duration = Duration::from_secs(10);
 
 /// Settings, with a region and credentials that were there at the start.
 #[derive(Clone, Debug)]
@@ -29,6 +47,7 @@ pub struct Aws {
     credentials: SharedCredentialsProvider,
 }
 
+/// What is missing at the start.
 #[derive(Debug, thiserror::Error)]
 pub enum AwsError {
     #[error("no AWS region: set AWS_REGION, or `region` in the profile (~/.aws/config)")]
@@ -38,31 +57,36 @@ pub enum AwsError {
          or run where there is a task or instance role ({0})"
     )]
     NoCredentials(String),
+    #[error(
+        "no AWS settings within {SEARCH:?}: set AWS_REGION and credentials, so that nothing must be asked for them"
+    )]
+    Slow,
 }
 
 impl Aws {
-    /// Loads the standard chain: environment, profile, task role. `region` goes before it: a stream's ARN names one.
-    pub async fn load(region: Option<&str>) -> Result<Self, AwsError> {
-        let timeouts = TimeoutConfig::builder()
-            .connect_timeout(Duration::from_secs(5))
-            .operation_attempt_timeout(Duration::from_secs(30))
-            .build();
+    /// Loads the standard chain: environment, profile, task or instance role. `fallback` is the region where neither
+    /// environment nor profile names one: a stream's ARN has it.
+    pub async fn load(fallback: Option<&str>) -> Result<Self, AwsError> {
+        let timeouts = TimeoutConfig::builder().connect_timeout(CONNECT).operation_attempt_timeout(ATTEMPT).build();
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             // Retries are made in one place, and that is crate::retry.
             .retry_config(RetryConfig::disabled())
             .timeout_config(timeouts);
-        if let Some(region) = region {
-            loader = loader.region(Region::new(region.to_owned()));
+        if let Some(region) = fallback {
+            let named = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new());
+            let named = named.or_else(ProfileFileRegionProvider::new());
+            loader = loader.region(named.or_else(Region::new(region.to_owned())));
         }
-        let sdk = loader.load().await;
+        let sdk = timeout(SEARCH, loader.load()).await.map_err(|_| AwsError::Slow)?;
+        Self::new(sdk).await
+    }
+
+    /// Settings that were loaded, or made, elsewhere: looks whether a region and credentials are there.
+    pub async fn new(sdk: SdkConfig) -> Result<Self, AwsError> {
         let region = sdk.region().ok_or(AwsError::NoRegion)?.to_string();
         let credentials = sdk.credentials_provider().ok_or_else(|| AwsError::NoCredentials("no provider".into()))?;
-        let aws = Self { sdk, region, credentials };
-        match timeout(CREDENTIALS, aws.credentials.provide_credentials()).await {
-            Ok(Ok(_)) => Ok(aws),
-            Ok(Err(error)) => Err(AwsError::NoCredentials(error.to_string())),
-            Err(_) => Err(AwsError::NoCredentials(format!("none within {CREDENTIALS:?}"))),
-        }
+        fetch(&credentials).await.map_err(|error| AwsError::NoCredentials(causes(&error)))?;
+        Ok(Self { sdk, region, credentials })
     }
 
     /// The endpoint of a service, where one is set: `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, or the profile's.
@@ -75,8 +99,41 @@ impl Aws {
 
     /// The same credentials for the object store.
     pub fn for_object_store(&self) -> Arc<ObjectStoreCredentials> {
-        Arc::new(ObjectStoreCredentials { provider: self.credentials.clone(), cached: Mutex::new(None) })
+        Arc::new(ObjectStoreCredentials::new(self.credentials.clone()))
     }
+}
+
+/// An error and what caused it, on one line. What a cause only repeats is left out.
+pub fn causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        let cause = error.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+        source = error.source();
+    }
+    text.replace(['\n', '\r'], " ")
+}
+
+/// What it allows, where an error comes from a search for credentials; `None` where it does not.
+pub fn credentials_verdict(error: &(dyn Error + 'static)) -> Option<Verdict> {
+    let mut source = Some(error);
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<CredentialsError>() {
+            let slow = matches!(error, CredentialsError::ProviderTimedOut(_));
+            return Some(if slow { Verdict::Transient } else { Verdict::Refused });
+        }
+        source = error.source();
+    }
+    None
+}
+
+async fn fetch(provider: &SharedCredentialsProvider) -> Result<Credentials, CredentialsError> {
+    timeout(SEARCH, provider.provide_credentials())
+        .await
+        .unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(SEARCH)))
 }
 
 /// Hands the chain's credentials to `object_store`, and keeps them until shortly before they expire.
@@ -88,6 +145,24 @@ pub struct ObjectStoreCredentials {
 struct Cached {
     credential: Arc<AwsCredential>,
     expires: Option<SystemTime>,
+    /// When better ones were last asked for.
+    asked: Instant,
+}
+
+impl Cached {
+    fn lasts(&self, time: Duration) -> bool {
+        self.expires.is_none_or(|expires| expires > SystemTime::now() + time)
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.lasts(BEFORE_EXPIRY) || (self.lasts(TOO_LATE) && self.asked.elapsed() < BETWEEN_FETCHES)
+    }
+}
+
+impl ObjectStoreCredentials {
+    fn new(provider: SharedCredentialsProvider) -> Self {
+        Self { provider, cached: Mutex::new(None) }
+    }
 }
 
 impl fmt::Debug for ObjectStoreCredentials {
@@ -103,19 +178,22 @@ impl CredentialProvider for ObjectStoreCredentials {
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
         // Held while they are fetched: everybody else waits for the same answer.
         let mut cached = self.cached.lock().await;
-        let soon = SystemTime::now() + BEFORE_EXPIRY;
-        if let Some(fresh) = cached.as_ref().filter(|cached| cached.expires.is_none_or(|expires| expires > soon)) {
+        if let Some(fresh) = cached.as_ref().filter(|cached| cached.is_fresh()) {
             return Ok(Arc::clone(&fresh.credential));
         }
-        match self.provider.provide_credentials().await {
+        let asked = Instant::now();
+        match fetch(&self.provider).await {
             Ok(credentials) => {
-                let new = cached.insert(Cached { credential: convert(&credentials), expires: credentials.expiry() });
-                Ok(Arc::clone(&new.credential))
+                let (credential, expires) = (convert(&credentials), credentials.expiry());
+                Ok(Arc::clone(&cached.insert(Cached { credential, expires, asked }).credential))
             }
-            // Those that are there still hold for some minutes: better than none.
-            Err(error) => match cached.as_ref().filter(|old| old.expires.is_none_or(|end| end > SystemTime::now())) {
-                Some(old) => Ok(Arc::clone(&old.credential)),
-                None => Err(object_store::Error::Generic { store: "credentials", source: Box::new(error) }),
+            // Those that are there still hold for a while: better than none.
+            Err(error) => match cached.as_mut().filter(|old| old.lasts(Duration::ZERO)) {
+                Some(old) => {
+                    old.asked = asked;
+                    Ok(Arc::clone(&old.credential))
+                }
+                None => Err(object_store::Error::Generic { store: "S3", source: Box::new(error) }),
             },
         }
     }
@@ -155,23 +233,127 @@ mod tests {
         }
     }
 
-    async fn two_keys(valid_for: Duration) -> [String; 2] {
-        let provider = SharedCredentialsProvider::new(Rotating { valid_for, handed_out: AtomicU32::new(0) });
-        let credentials = ObjectStoreCredentials { provider, cached: Mutex::new(None) };
-        let first = credentials.get_credential().await.unwrap().key_id.clone();
-        [first, credentials.get_credential().await.unwrap().key_id.clone()]
+    fn provider(valid_for: Duration) -> ObjectStoreCredentials {
+        let rotating = Rotating { valid_for, handed_out: AtomicU32::new(0) };
+        ObjectStoreCredentials::new(SharedCredentialsProvider::new(rotating))
+    }
+
+    async fn keys<const N: usize>(credentials: &ObjectStoreCredentials) -> [String; N] {
+        let mut keys = [const { String::new() }; N];
+        for key in &mut keys {
+            key.clone_from(&credentials.get_credential().await.unwrap().key_id);
+        }
+        keys
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_are_kept_until_shortly_before_they_expire() {
+        assert_eq!(keys(&provider(Duration::from_secs(3600))).await, ["key 1", "key 1"]);
+        assert_eq!(keys(&provider(Duration::from_secs(5))).await, ["key 1", "key 2"], "too late to be used again");
+        let short_lived = provider(Duration::from_secs(120));
+        assert_eq!(keys(&short_lived).await, ["key 1", "key 1", "key 1"], "no search for each request");
+        tokio::time::advance(BETWEEN_FETCHES).await;
+        assert_eq!(keys(&short_lived).await, ["key 2", "key 2"]);
     }
 
     #[tokio::test]
-    async fn credentials_are_kept_until_shortly_before_they_expire() {
-        assert_eq!(two_keys(Duration::from_secs(3600)).await, ["key 1", "key 1"]);
-        assert_eq!(two_keys(Duration::from_secs(60)).await, ["key 1", "key 2"]);
+    async fn many_requests_at_once_search_once() {
+        let credentials = provider(Duration::from_secs(3600));
+        let all = futures::future::join_all((0..20).map(|_| credentials.get_credential())).await;
+        assert!(all.into_iter().all(|one| one.unwrap().key_id == "key 1"));
+    }
+
+    /// Answers once, then never again; or not even once.
+    #[derive(Debug)]
+    struct Failing {
+        first: Mutex<Option<Credentials>>,
+        hangs: bool,
+    }
+
+    impl ProvideCredentials for Failing {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            future::ProvideCredentials::new(async {
+                match self.first.lock().await.take() {
+                    Some(credentials) => Ok(credentials),
+                    None if self.hangs => std::future::pending().await,
+                    None => Err(CredentialsError::not_loaded("said by a test")),
+                }
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_still_holds_is_used_when_there_is_nothing_newer() {
+        let soon = SystemTime::now() + Duration::from_secs(60);
+        let first = Credentials::new("old", "secret", None, Some(soon), "test");
+        for hangs in [true, false] {
+            let provider = Failing { first: Mutex::new(Some(first.clone())), hangs };
+            let credentials = ObjectStoreCredentials::new(SharedCredentialsProvider::new(provider));
+            credentials.get_credential().await.unwrap();
+            tokio::time::advance(BETWEEN_FETCHES).await;
+            assert_eq!(credentials.get_credential().await.unwrap().key_id, "old");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_missing_at_the_start_is_named() {
+        let none = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).build();
+        let error = Aws::new(none.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+        let region = none.into_builder().region(Region::new("eu-west-1")).build();
+        let error = Aws::new(region.clone()).await.unwrap_err();
+        assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
+        for hangs in [true, false] {
+            let provider = SharedCredentialsProvider::new(Failing { first: Mutex::new(None), hangs });
+            let error =
+                Aws::new(region.clone().into_builder().credentials_provider(provider).build()).await.unwrap_err();
+            assert!(error.to_string().contains("no AWS credentials"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_search_that_was_too_slow_may_be_tried_again() {
+        let within = |error| object_store::Error::Generic { store: "S3", source: Box::new(error) };
+        let slow = within(CredentialsError::provider_timed_out(SEARCH));
+        assert_eq!(credentials_verdict(&slow), Some(Verdict::Transient));
+        let none = within(CredentialsError::not_loaded("x"));
+        assert_eq!(credentials_verdict(&none), Some(Verdict::Refused));
+        assert_eq!(credentials_verdict(&std::io::Error::other("x")), None);
+    }
+
+    /// The settings of a service as environment and profile would have them.
+    #[derive(Debug)]
+    struct Endpoints(&'static [(&'static str, &'static str)]);
+
+    impl aws_types::service_config::LoadServiceConfig for Endpoints {
+        fn load_config(&self, key: ServiceConfigKey<'_>) -> Option<String> {
+            let own = (key.env() == "AWS_ENDPOINT_URL" && key.profile() == "endpoint_url").then_some(key.service_id());
+            self.0.iter().find(|(service, _)| own == Some(service)).map(|(_, url)| (*url).to_owned())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_service_has_its_own_endpoint_before_the_common_one() {
+        let credentials = SharedCredentialsProvider::new(Credentials::new("id", "secret", None, None, "test"));
+        let sdk = SdkConfig::builder().behavior_version(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+        let sdk = sdk.credentials_provider(credentials).build();
+        let aws = Aws::new(sdk.clone()).await.unwrap();
+        assert_eq!(aws.endpoint("S3"), None);
+        let own = sdk
+            .into_builder()
+            .service_config(Endpoints(&[("S3", "http://s3.test")]))
+            .endpoint_url("http://common.test");
+        let aws = Aws::new(own.build()).await.unwrap();
+        assert_eq!(aws.endpoint("S3").as_deref(), Some("http://s3.test"));
+        assert_eq!(aws.endpoint("Kinesis").as_deref(), Some("http://common.test"));
     }
 
     #[test]
     fn secrets_are_not_shown() {
         let provider = SharedCredentialsProvider::new(Credentials::new("id", "hidden", None, None, "test"));
-        let credentials = ObjectStoreCredentials { provider, cached: Mutex::new(None) };
-        assert!(!format!("{credentials:?}").contains("hidden"));
+        assert!(!format!("{:?}", ObjectStoreCredentials::new(provider)).contains("hidden"));
     }
 }

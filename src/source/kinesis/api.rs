@@ -1,12 +1,15 @@
-//! The calls of the Kinesis API that Firemain makes, and what their errors mean.
+//! The calls of the Kinesis API that Firemain makes.
 
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 
+use super::errors::{ApiError, judge};
+use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::event::ShardId;
 use crate::position::Position;
@@ -25,19 +28,25 @@ pub struct Api {
     patience: Patience,
 }
 
-/// A call that failed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ApiError {
-    /// The service's code, such as `ExpiredIteratorException`.
-    pub code: Option<String>,
-    pub verdict: Verdict,
-    pub text: String,
+/// The region that a stream's ARN names; `None` for a name.
+pub fn region_of(stream: &str) -> Option<&str> {
+    stream.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
+}
+
+/// A client for a stream, in the region of its ARN if it is given by that.
+pub fn client(aws: &Aws, stream: &str) -> Client {
+    let config = aws_sdk_kinesis::config::Builder::from(&aws.sdk);
+    let config = match region_of(stream) {
+        Some(region) => config.region(Region::new(region.to_owned())),
+        None => config,
+    };
+    Client::from_conf(config.build())
 }
 
 impl Api {
     pub fn new(client: Client, stream: &str, clock: &Clock, patience: &Patience) -> Self {
         let arn = stream.starts_with("arn:").then(|| stream.to_owned());
-        let name = stream.rsplit('/').next().unwrap_or(stream).to_owned();
+        let name = if arn.is_some() { stream.rsplit('/').next().unwrap_or(stream) } else { stream }.to_owned();
         Self { client, name, arn, clock: clock.clone(), patience: patience.clone() }
     }
 
@@ -57,7 +66,7 @@ impl Api {
                     let summary = output.stream_description_summary;
                     return Ok(summary.map(|summary| summary.stream_arn).unwrap_or_else(|| self.name.clone()));
                 }
-                Err(error) => self.again(&mut retry, error).await?,
+                Err(error) => self.again(&mut retry, "DescribeStreamSummary", error).await?,
             }
         }
     }
@@ -89,50 +98,36 @@ impl Api {
                     if error.code() == Some("ExpiredNextTokenException") {
                         (shards, token) = (Vec::new(), None);
                     }
-                    self.again(&mut retry, error).await?;
+                    self.again(&mut retry, "ListShards", error).await?;
                 }
             }
         }
     }
 
-    /// An iterator at a position that is not the end. Valid for 5 minutes.
-    pub async fn shard_iterator(&self, shard: &ShardId, from: &Position) -> Result<Option<String>, SourceError> {
-        let mut retry = self.retry(&format!("GetShardIterator for {shard}"));
-        loop {
-            let call = self.client.get_shard_iterator().shard_id(shard.as_str()).stream_name(&self.name);
-            let call = call.set_stream_arn(self.arn.clone());
-            let call = match from {
-                Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-                Position::At(time) => {
-                    call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*time))
-                }
-                Position::After(sequence) => call
-                    .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
-                    .starting_sequence_number(sequence.as_str()),
-                Position::End => return Ok(None),
-            };
-            match call.send().await {
-                Ok(output) => {
-                    retry.recovered();
-                    return Ok(output.shard_iterator);
-                }
-                Err(error) if error.code() == Some("InvalidArgumentException") => {
-                    return Err(SourceError::BadPosition(format!(
-                        "stream {} does not know the position `{from}` of {shard} ({}): was it deleted and made anew? \
-                         then choose another `group`",
-                        self.name,
-                        error.message().unwrap_or_default()
-                    )));
-                }
-                Err(error) => self.again(&mut retry, error).await?,
+    /// One attempt to get an iterator, valid for 5 minutes. `None` where there is nothing to read: behind the end.
+    pub async fn shard_iterator(&self, shard: &ShardId, from: &Position) -> Result<Option<String>, ApiError> {
+        let call = self.client.get_shard_iterator().shard_id(shard.as_str()).stream_name(&self.name);
+        let call = call.set_stream_arn(self.arn.clone());
+        let call = match from {
+            Position::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Position::At(time) => {
+                call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*time))
             }
+            Position::After(sequence) => call
+                .shard_iterator_type(ShardIteratorType::AfterSequenceNumber)
+                .starting_sequence_number(sequence.as_str()),
+            Position::End => return Ok(None),
+        };
+        match call.send().await {
+            Ok(output) => Ok(output.shard_iterator),
+            Err(error) => Err(judge("GetShardIterator", &self.region(), error)),
         }
     }
 
-    /// One attempt to get records.
-    pub async fn get_records(&self, iterator: &str) -> Result<GetRecordsOutput, ApiError> {
-        let call = self.client.get_records().shard_iterator(iterator).set_stream_arn(self.arn.clone());
-        call.send().await.map_err(judge)
+    /// One attempt to get records, at most so many.
+    pub async fn get_records(&self, iterator: &str, limit: i32) -> Result<GetRecordsOutput, ApiError> {
+        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn.clone());
+        call.send().await.map_err(|error| judge("GetRecords", &self.region(), error))
     }
 
     /// Puts records, those that are throttled again and again. At most 500 records and 5 MiB.
@@ -151,57 +146,39 @@ impl Api {
                         again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))?;
                     }
                 }
-                Err(error) => self.again(&mut retry, error).await?,
+                Err(error) => self.again(&mut retry, "PutRecords", error).await?,
             }
         }
         retry.recovered();
         Ok(())
     }
 
-    async fn again<E>(&self, retry: &mut Retry, error: SdkError<E, HttpResponse>) -> Result<(), SourceError>
+    fn region(&self) -> String {
+        self.client.config().region().map(ToString::to_string).unwrap_or_default()
+    }
+
+    async fn again<E>(
+        &self,
+        retry: &mut Retry,
+        action: &'static str,
+        error: SdkError<E, HttpResponse>,
+    ) -> Result<(), SourceError>
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
-        let error = judge(error);
+        let error = judge(action, &self.region(), error);
         retry.again(error.verdict, &error.text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
     }
 }
 
-/// What an error lets its caller do, and how to say it.
-fn judge<E: ProvideErrorMetadata + std::error::Error + 'static>(error: SdkError<E, HttpResponse>) -> ApiError {
-    let code = error.code().map(str::to_owned);
-    let status = error.raw_response().map(|response| response.status().as_u16());
-    let detail = match error.message() {
-        Some(message) => format!("{}: {message}", code.as_deref().unwrap_or("error")),
-        None => DisplayErrorContext(&error).to_string().replace('\n', " "),
-    };
-    let (verdict, hint) = match code.as_deref() {
-        Some("ResourceNotFoundException") => (Verdict::Refused, "no such stream: check its name, region and account"),
-        Some(code) if code.contains("AccessDenied") => {
-            (Verdict::Refused, "access denied: allow the kinesis: and kms: actions that docs/configuration.md names")
-        }
-        Some(
-            "UnrecognizedClientException"
-            | "InvalidSignatureException"
-            | "ExpiredTokenException"
-            | "InvalidClientTokenId"
-            | "MissingAuthenticationTokenException"
-            | "IncompleteSignatureException",
-        ) => (Verdict::Refused, "the credentials are not accepted"),
-        Some(
-            "ProvisionedThroughputExceededException"
-            | "LimitExceededException"
-            | "ResourceInUseException"
-            | "KMSThrottlingException"
-            | "ThrottlingException"
-            | "ExpiredIteratorException"
-            | "ExpiredNextTokenException"
-            | "InternalFailureException",
-        ) => (Verdict::Transient, ""),
-        _ if matches!(status, Some(400..=499)) && !matches!(status, Some(408 | 429)) => (Verdict::Refused, ""),
-        _ if detail.contains("credential") && status.is_none() => (Verdict::Refused, "no credentials"),
-        _ => (Verdict::Transient, ""),
-    };
-    let text = if hint.is_empty() { detail } else { format!("{hint} ({detail})") };
-    ApiError { code, verdict, text }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_names_the_region_and_a_name_does_not() {
+        assert_eq!(region_of("arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs"), Some("eu-west-1"));
+        assert_eq!(region_of("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/app-logs"), Some("cn-north-1"));
+        assert_eq!(region_of("app-logs"), None);
+    }
 }

@@ -1,8 +1,15 @@
 //! A Kinesis data stream, polled: one reader a shard.
+//!
+//! Each reader keeps the service's limits for its shard by itself, so that nothing is shared between them but the
+//! bound of [`ReadAhead`]. Absent on purpose: which worker reads which shard, and that parents are read before their
+//! children; the state decides both.
 
 pub mod api;
+pub mod errors;
 mod pace;
 mod polling;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
@@ -19,6 +26,7 @@ use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Patience;
 
+/// One stream. Its readers share what it was made with, and no state.
 #[derive(Clone, Debug)]
 pub struct KinesisSource {
     api: Api,
@@ -29,7 +37,7 @@ pub struct KinesisSource {
 }
 
 impl KinesisSource {
-    /// Looks the stream up. `idle`: the pause between two reads of a shard that has nothing new.
+    /// Looks the stream up, which fails when it is not there or may not be read. `idle`: the pause between two reads of a shard that has nothing new.
     pub async fn connect(
         config: &KinesisConfig,
         aws: &Aws,
@@ -38,16 +46,22 @@ impl KinesisSource {
         read_ahead: ReadAhead,
         idle: Duration,
     ) -> Result<Self, SourceError> {
-        let api = Api::new(aws_sdk_kinesis::Client::new(&aws.sdk), &config.stream, clock, patience);
+        let api = Api::new(api::client(aws, &config.stream), &config.stream, clock, patience);
         let arn = api.describe().await?;
         let start = match config.start {
             Start::TrimHorizon => Position::TrimHorizon,
             // A moment that the state can hold: with "the tip" itself in the state, what arrives before the first
-            // commit would be skipped when the worker starts again.
-            Start::Latest => Position::At(clock.now()),
+            // commit would be skipped when the worker starts again. A whole second, since some servers stamp records
+            // with the second that they arrive in: with a part of it, the rest of this second would be skipped there.
+            Start::Latest => Position::At(clock.now() / 1000 * 1000),
             Start::At(time) => Position::At(time),
         };
         Ok(Self { api, arn, start, limits: Limits { idle, ..Limits::default() }, read_ahead })
+    }
+
+    /// Other limits than those of the service: for servers that have others.
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits, ..self }
     }
 }
 

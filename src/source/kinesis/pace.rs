@@ -17,8 +17,9 @@ pub struct Limits {
     pub idle: Duration,
     /// What can arrive: 1 MiB/s.
     pub arriving_per_second: f64,
-    /// The most that one call fetches.
+    /// The most that one call fetches, in bytes and in records.
     pub call_bytes: usize,
+    pub call_records: usize,
 }
 
 impl Default for Limits {
@@ -29,34 +30,57 @@ impl Default for Limits {
             idle: Duration::from_secs(1),
             arriving_per_second: (1 << 20) as f64,
             call_bytes: 10 << 20,
+            call_records: 10_000,
         }
     }
 }
 
-/// When the next call is due, and what it may bring.
+/// What the first call asks for, since nobody knows how large the records are.
+const FIRST_RECORDS: usize = 100;
+/// From one call to the next at most so many times as many records are asked for.
+const GROWTH: usize = 8;
+
+/// When the next call is due, what to ask for, and what it may bring.
 #[derive(Debug)]
 pub struct Pace {
     limits: Limits,
     next: Instant,
     /// When the shard was last seen to have nothing more; `None`: there is more, or nobody looked.
     caught_up: Option<Instant>,
+    records: usize,
 }
 
 impl Pace {
     pub fn new(limits: Limits) -> Self {
-        Self { limits, next: Instant::now(), caught_up: None }
+        let records = FIRST_RECORDS.min(limits.call_records);
+        Self { limits, next: Instant::now(), caught_up: None, records }
     }
 
+    /// When the next call is due.
     pub fn next(&self) -> Instant {
         self.next
     }
 
-    /// A call that started at `start` has fetched so many bytes.
-    pub fn called(&mut self, start: Instant, bytes: usize, caught_up: bool) {
+    pub fn between_calls(&self) -> Duration {
+        self.limits.between_calls
+    }
+
+    /// How many records to ask for. The service ends an answer at 10 MiB by itself; not every server does, and memory
+    /// is to stay within its bound with those too: so no more than fit, going by the size of those that came last.
+    pub fn records(&self) -> usize {
+        self.records
+    }
+
+    /// A call that started at `start` has fetched so much.
+    pub fn called(&mut self, start: Instant, records: usize, bytes: usize, caught_up: bool) {
         let paid = Duration::from_secs_f64(bytes as f64 / self.limits.bytes_per_second);
         let pause = if caught_up { self.limits.idle } else { self.limits.between_calls };
         self.next = start + pause.max(paid).max(self.limits.between_calls);
         self.caught_up = caught_up.then_some(start);
+        if let Some(size) = bytes.checked_div(records) {
+            let fit = self.limits.call_bytes / size.max(1);
+            self.records = fit.min(self.records * GROWTH).clamp(1, self.limits.call_records);
+        }
     }
 
     /// The most that a call made now can reasonably fetch, in bytes.
@@ -75,9 +99,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_full_shard_is_read_as_fast_as_the_service_allows() {
         let (mut pace, start) = (Pace::new(Limits::default()), Instant::now());
-        pace.called(start, 0, false);
+        pace.called(start, 0, 0, false);
         assert_eq!(pace.next() - start, Duration::from_millis(200));
-        pace.called(start, 10 << 20, false);
+        pace.called(start, 100, 10 << 20, false);
         assert_eq!(pace.next() - start, Duration::from_secs(5));
         assert_eq!(pace.expected(start), 10 << 20);
     }
@@ -86,8 +110,29 @@ mod tests {
     async fn an_idle_shard_rests_and_little_is_expected_of_it() {
         let (mut pace, start) = (Pace::new(Limits::default()), Instant::now());
         assert_eq!(pace.expected(start), 10 << 20, "nobody knows yet");
-        pace.called(start, 0, true);
+        pace.called(start, 0, 0, true);
         assert_eq!(pace.next() - start, Duration::from_secs(1));
         assert_eq!(pace.expected(start + Duration::from_secs(1)), (1 << 20) + (64 << 10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_records_are_asked_for_as_fit() {
+        let (mut pace, start) = (Pace::new(Limits::default()), Instant::now());
+        assert_eq!(pace.records(), 100);
+        pace.called(start, 100, 100 << 10, false);
+        assert_eq!(pace.records(), 800);
+        pace.called(start, 800, 800 << 10, false);
+        assert_eq!(pace.records(), 6_400);
+        pace.called(start, 6_400, 6_400 << 10, false);
+        assert_eq!(pace.records(), 10_000, "the most that the service takes");
+        pace.called(start, 10, 10 << 20, false);
+        assert_eq!(pace.records(), 10);
+        pace.called(start, 0, 0, true);
+        assert_eq!(pace.records(), 10, "nothing was learned");
+        pace.called(start, 1, 10 << 20, false);
+        pace.called(start, 1, 40 << 20, false);
+        assert_eq!(pace.records(), 1);
+        pace.called(start, 1, 0, false);
+        assert_eq!(pace.records(), 8, "empty records");
     }
 }

@@ -5,14 +5,15 @@ use std::collections::VecDeque;
 use async_trait::async_trait;
 use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
 use bytes::Bytes;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::api::Api;
+use super::errors::ApiError;
 use super::pace::{Limits, Pace};
-use crate::event::{Record, ShardId};
+use crate::event::{Millis, Record, ShardId};
 use crate::position::Position;
-use crate::retry::Retry;
+use crate::retry::{Retry, Verdict};
 use crate::source::{Batch, Hold, ReadAhead, Reader, SourceError};
 
 /// An answer is handed on in parts of about so many bytes, to be decoded side by side.
@@ -22,6 +23,8 @@ const COPIES: usize = 3;
 /// "Nothing behind this" is believed only of an answer that no limit can have cut: some servers say it of every one.
 const CUT_RECORDS: usize = 5_000;
 const CUT_BYTES: usize = 5 << 20;
+/// Empty answers are told when the lag has changed by so much since it was last told.
+const NEWS_MILLIS: u64 = 10_000;
 
 #[derive(Debug)]
 pub struct PollingReader {
@@ -35,14 +38,20 @@ pub struct PollingReader {
     retry: Retry,
     /// Received and not handed out.
     received: VecDeque<Batch>,
-    /// That the tip was reached has been said, and nothing came since.
-    said_tip: bool,
+    said: Said,
+}
+
+/// What was last told about the tip.
+#[derive(Debug, Default)]
+struct Said {
+    at_tip: bool,
+    behind: Option<u64>,
 }
 
 impl PollingReader {
     pub fn new(api: Api, shard: &ShardId, from: &Position, limits: Limits, read_ahead: ReadAhead) -> Self {
         Self {
-            retry: api.retry(&format!("GetRecords for {shard}")),
+            retry: api.retry(&format!("reading {shard}")),
             api,
             shard: shard.clone(),
             position: from.clone(),
@@ -50,7 +59,7 @@ impl PollingReader {
             pace: Pace::new(limits),
             read_ahead,
             received: VecDeque::new(),
-            said_tip: false,
+            said: Said::default(),
         }
     }
 
@@ -58,57 +67,115 @@ impl PollingReader {
     async fn poll(&mut self) -> Result<(), SourceError> {
         sleep_until(self.pace.next()).await;
         let hold = self.read_ahead.hold(COPIES * self.pace.expected(Instant::now())).await;
-        if self.iterator.is_none() {
-            self.iterator = self.api.shard_iterator(&self.shard, &self.position).await?;
-        }
-        let Some(iterator) = &self.iterator else {
-            self.received.push_back(Batch { at_end: true, at_tip: true, ..Batch::default() });
-            return Ok(());
-        };
-        let start = Instant::now();
-        match self.api.get_records(iterator).await {
-            Ok(answer) => {
+        let (start, asked) = (Instant::now(), self.pace.records());
+        match self.fetch(asked).await {
+            Ok(Some(answer)) => {
                 self.retry.recovered();
-                self.accept(answer, hold, start)
+                self.accept(answer, hold, start, asked)
             }
-            Err(error) if error.code.as_deref() == Some("ExpiredIteratorException") => {
-                debug!(shard = %self.shard, "the iterator has expired: a new one {}", self.position);
-                self.iterator = None;
-                self.pace.called(start, 0, false);
+            Ok(None) => {
+                self.received.push_back(Batch { at_end: true, at_tip: true, ..Batch::default() });
                 Ok(())
             }
             Err(error) => {
+                // Nothing is held through the pause: other shards may be readable.
                 drop(hold);
-                let again = self.retry.again(error.verdict, &error.text).await;
-                again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+                self.failed(error).await
             }
         }
     }
 
+    /// Gets records, with a new iterator where there is none. `None` behind the end of the shard.
+    async fn fetch(&mut self, records: usize) -> Result<Option<GetRecordsOutput>, ApiError> {
+        let limit = i32::try_from(records).unwrap_or(i32::MAX);
+        if let Some(iterator) = &self.iterator {
+            match self.api.get_records(iterator, limit).await {
+                Ok(answer) => return Ok(Some(answer)),
+                Err(error) if error.has_code("ExpiredIteratorException") => {
+                    debug!(shard = %self.shard, "the iterator has expired: a new one {}", self.position);
+                    self.iterator = None;
+                    // The failed call counts too.
+                    sleep(self.pace.between_calls()).await;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.iterator = self.api.shard_iterator(&self.shard, &self.position).await?;
+        match &self.iterator {
+            Some(iterator) => self.api.get_records(iterator, limit).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Waits until it is time to try again, unless that is hopeless.
+    async fn failed(&mut self, error: ApiError) -> Result<(), SourceError> {
+        let (mut verdict, mut text) = (error.verdict, error.text.clone());
+        if error.has_code("ExpiredIteratorException") || verdict == Verdict::Refused {
+            // It may be the iterator that is refused: keys that iterators are sealed with change.
+            self.iterator = None;
+        }
+        if error.action == "GetShardIterator" && error.has_code("InvalidArgumentException") {
+            match &self.position {
+                Position::At(_) if error.message.is_some_and(|message| message.contains("imestamp")) => {
+                    verdict = Verdict::Transient;
+                    text = format!(
+                        "the service takes the time to start at for one to come: is this clock right? ({text})"
+                    );
+                }
+                Position::After(_) => {
+                    return Err(SourceError::BadPosition(format!(
+                        "stream {} does not know the position `{}` of {} ({text}): was it deleted and made anew? then \
+                         choose another `group`",
+                        self.api.name, self.position, self.shard
+                    )));
+                }
+                _ => {}
+            }
+        }
+        self.retry.again(verdict, &text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+    }
+
     /// Takes an answer in; no await in here, so that a call is taken in whole or not at all.
-    fn accept(&mut self, answer: GetRecordsOutput, mut hold: Hold, start: Instant) -> Result<(), SourceError> {
+    fn accept(
+        &mut self,
+        answer: GetRecordsOutput,
+        mut hold: Hold,
+        start: Instant,
+        asked: usize,
+    ) -> Result<(), SourceError> {
+        let (received, since) = (answer.records.len(), self.start());
         let records = answer.records.into_iter().map(|record| self.record(record));
-        let records = records.collect::<Result<Vec<Record>, _>>()?;
+        let mut records = records.collect::<Result<Vec<Record>, _>>()?;
         let bytes: usize = records.iter().map(|record| record.data.len()).sum();
-        self.read_ahead.shrink(&mut hold, bytes);
+        // Some servers begin with the oldest record when there is none at this time or later.
+        let older = records.iter().take_while(|record| since.is_some_and(|since| record.arrival < since)).count();
+        records.drain(..older);
         if let Some(last) = records.last() {
             self.position = Position::After(last.sequence.clone());
         }
+        self.read_ahead.shrink(&mut hold, records.iter().map(|record| record.data.len()).sum());
+
         let behind = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
-        let whole = records.len() < CUT_RECORDS && bytes < CUT_BYTES;
+        let whole = received < asked.min(CUT_RECORDS) && bytes < CUT_BYTES;
         let at_end = answer.next_shard_iterator.is_none();
         let at_tip = at_end || (behind == Some(0) && whole);
         self.iterator = answer.next_shard_iterator;
-        self.pace.called(start, bytes, at_tip);
-        let news = at_end || (at_tip && !self.said_tip);
-        if records.is_empty() && !news {
-            return Ok(());
+        self.pace.called(start, received, bytes, at_tip);
+        if !records.is_empty() || at_end || self.said.is_news(at_tip, behind) {
+            self.said = Said { at_tip, behind };
+            self.hand_out(records, hold);
+            let last = self.received.back_mut().expect("at least one batch was made");
+            (last.millis_behind, last.at_tip, last.at_end) = (behind, at_tip, at_end);
         }
-        self.said_tip = at_tip;
-        self.hand_out(records, hold);
-        let last = self.received.back_mut().expect("at least one batch was made");
-        (last.millis_behind, last.at_tip, last.at_end) = (behind, at_tip, at_end);
         Ok(())
+    }
+
+    /// The time to start at, while no record that old has come.
+    fn start(&self) -> Option<Millis> {
+        match self.position {
+            Position::At(time) => Some(time),
+            _ => None,
+        }
     }
 
     /// Cuts the records into batches, each with its part of the hold.
@@ -135,6 +202,14 @@ impl PollingReader {
         let arrival = record.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok()).unwrap_or(0);
         let data = Bytes::from(record.data.into_inner());
         Ok(Record { data, sequence, partition_key: record.partition_key.map(Into::into), arrival })
+    }
+}
+
+impl Said {
+    /// Whether an answer without records is worth a batch: caught up, or another lag than was told.
+    fn is_news(&self, at_tip: bool, behind: Option<u64>) -> bool {
+        let moved = behind.unwrap_or(0).abs_diff(self.behind.unwrap_or(0));
+        (at_tip && !self.at_tip) || moved >= NEWS_MILLIS
     }
 }
 

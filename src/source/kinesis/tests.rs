@@ -1,0 +1,59 @@
+//! Against a Kinesis stand-in in this process, and against a server that answers as the test says.
+
+mod scripted;
+mod standin;
+
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+
+use super::*;
+use crate::source::Batch;
+
+async fn aws(endpoint: &str) -> Aws {
+    let sdk = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("us-east-1"))
+        .endpoint_url(endpoint)
+        .retry_config(RetryConfig::disabled())
+        .credentials_provider(SharedCredentialsProvider::new(Credentials::new("AKID", "secret", None, None, "test")));
+    Aws::new(sdk.build()).await.unwrap()
+}
+
+/// The service's limits, but quick.
+fn quick() -> Limits {
+    let between_calls = Duration::from_millis(5);
+    Limits { between_calls, idle: between_calls, bytes_per_second: 1e12, ..Limits::default() }
+}
+
+async fn connect(
+    endpoint: &str,
+    stream: &str,
+    start: Start,
+    patience: &Patience,
+) -> Result<KinesisSource, SourceError> {
+    let config = KinesisConfig { stream: stream.to_owned(), start };
+    let (clock, read_ahead) = (Clock::system(), ReadAhead::new(64 << 20));
+    let aws = aws(endpoint).await;
+    let source = KinesisSource::connect(&config, &aws, &clock, patience, read_ahead, Duration::ZERO).await?;
+    Ok(source.with_limits(quick()))
+}
+
+async fn next(reader: &mut Box<dyn Reader>) -> Batch {
+    tokio::time::timeout(Duration::from_secs(20), reader.next()).await.expect("an answer in time").unwrap()
+}
+
+/// Everything up to the tip or the end, and how it ended.
+async fn read_on(reader: &mut Box<dyn Reader>) -> (Vec<String>, Batch) {
+    let mut read = Vec::new();
+    loop {
+        let mut batch = next(reader).await;
+        read.extend(batch.records.drain(..).map(|record| String::from_utf8(record.data.to_vec()).unwrap()));
+        if batch.at_tip || batch.at_end {
+            return (read, batch);
+        }
+    }
+}
