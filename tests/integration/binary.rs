@@ -111,7 +111,8 @@ async fn what_is_wrong_is_named_and_ends_with_its_exit_code() {
         .collect();
     let nobody: Vec<_> = env.iter().filter(|(name, _)| !name.contains("KEY")).copied().collect();
     let nobody: Vec<_> = nobody.into_iter().chain([("AWS_EC2_METADATA_DISABLED", "true")]).collect();
-    let cases: [(&str, &str, &[(&str, &str)], i32, &str); 6] = [
+    type Case<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)], i32, &'a str);
+    let cases: [Case<'_>; 6] = [
         ("kinesis://no-such-stream", "s3://lake/x", &env, 1, "no-such-stream"),
         ("kinesis://app-logs", "s3://no-such-bucket/x", &env, 1, "no-such-bucket"),
         ("kinesis://app-logs", "s3://lake/x", &stranger, 1, "access"),
