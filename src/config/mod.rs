@@ -10,6 +10,8 @@ mod build;
 pub mod keys;
 pub mod layers;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
 mod values;
 
