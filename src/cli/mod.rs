@@ -44,9 +44,9 @@ Examples:
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 128 + n ended by a second signal n.";
 
 const RUN_EXAMPLES: &str = "\
-Every key of the configuration can also be set from the environment: FIREMAIN_ and the key in capitals, with __ for
-each dot. A flag goes before the environment, the environment before the file, the file before the default.
-docs/configuration.md describes all keys. AWS settings come from the standard chain: AWS_REGION, credentials,
+Every key of the configuration can also be set from the environment: FIREMAIN_ and the key in capitals, with __ for \
+each dot. A flag goes before the environment, the environment before the file, the file before the default. \
+docs/configuration.md describes all keys. AWS settings come from the standard chain: AWS_REGION, credentials, \
 AWS_ENDPOINT_URL.
 
 Examples:
@@ -59,7 +59,7 @@ Examples:
                                                     standard input into gzip JSON on S3";
 
 const CHECK_EXAMPLES: &str = "\
-Prints each key with the value that counts and where it was said: a flag, a variable, a place in the file, or the
+Prints each key with the value that counts and where it was said: a flag, a variable, a place in the file, or the \
 default. Takes the flags of `firemain run`, and reads neither the source nor the destination.
 
 Examples:

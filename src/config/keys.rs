@@ -47,7 +47,10 @@ impl Values {
                 format!("a size from {least} to {most}, such as \"64MiB\", \"128MB\" or a number of bytes")
             }
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
-            Self::Choice(choices) => choices.join(", "),
+            Self::Choice(choices) => match choices {
+                [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+                few => few.concat(),
+            },
         }
     }
 }

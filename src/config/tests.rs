@@ -175,7 +175,7 @@ fn wrong_values_are_told_with_key_value_place_and_what_is_allowed() {
         ("[limits]\ninflated_record_bytes = \"-1MiB\"", "c.toml:5:1", &["`limits.inflated_record_bytes`", "-1MiB"]),
         ("[limits]\ninflated_record_bytes = -5", "c.toml:5:1", &["`limits.inflated_record_bytes`", "-5", "1KiB"]),
         ("[limits]\ninflated_record_bytes = 1023", "c.toml:5:1", &["too little", "1KiB to 1GiB"]),
-        ("[format]\nkind = \"orc\"", "c.toml:5:1", &["`format.kind`", "\"orc\"", "parquet, json"]),
+        ("[format]\nkind = \"orc\"", "c.toml:5:1", &["`format.kind`", "\"orc\"", "parquet or json"]),
         ("[format]\ncompression = \"brotli\"", "c.toml:5:1", &["`format.compression`", "brotli", "zstd, snappy"]),
         ("[format]\nkind = \"json\"\ncompression = \"snappy\"", "c.toml:6:1", &["`format.compression`", "JSON"]),
         ("[format]\nlevel = 23", "c.toml:5:1", &["`format.level`", "23", "1 to 22"]),
