@@ -15,9 +15,9 @@ use crate::clock::Clock;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
-use crate::decode::Decoder;
+use crate::decode::{DecodeConfig, Decoder};
 use crate::retry::Patience;
-use crate::source::file::FileSource;
+use crate::source::file::{FileSource, OPEN_FILES};
 use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
@@ -26,7 +26,7 @@ use crate::worker::{self, Parts, Report, Settings};
 
 /// Bytes that readers may have fetched and nobody decoded: enough to keep the decoders busy, a small part of the
 /// 200 MiB that the process may take beyond `flush.buffer_bytes`.
-const READ_AHEAD: usize = 64 << 20;
+const READ_AHEAD: usize = 32 << 20;
 /// The pause between two reads of a shard that has nothing new, by the flush interval: a tenth of it in these bounds.
 const SHORTEST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
@@ -98,8 +98,11 @@ async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
     let schema = Schema::log_events();
-    let limit = config.limits.inflated_record_bytes;
-    let decoder = Arc::new(Decoder::new(limit, schema.name.as_str().into(), opened.keys));
+    let decoder = Arc::new(Decoder::new(DecodeConfig {
+        inflated_record_bytes: config.limits.inflated_record_bytes,
+        table: schema.name.as_str().into(),
+        keys: opened.keys,
+    }));
     let settings = Settings {
         group: config.group.clone(),
         lease: config.lease_timeout,
@@ -108,7 +111,7 @@ async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
         errors: config.errors.prefix.as_str().into(),
         // Files end by themselves.
         drain: drain || source.ends(),
-        cores: available_parallelism().map_or(1, NonZero::get),
+        cores: cores(),
         stuck_after: config.stuck_after,
         about: about(),
     };
@@ -129,6 +132,16 @@ async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
 
 fn fatal(error: impl std::fmt::Display) -> RunError {
     RunError::Fatal(error.to_string())
+}
+
+fn cores() -> usize {
+    available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Threads for what blocks: files being read, decoding and encoding, and some for a local disk. Not tokio's 512: each
+/// keeps memory of what it once compressed.
+pub fn blocking_threads() -> usize {
+    OPEN_FILES + 2 * cores() + 4
 }
 
 fn about() -> About {

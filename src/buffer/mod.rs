@@ -90,7 +90,7 @@ impl Buffers {
         for rejection in &decoded.rejections {
             self.push_rejection(rejection, place, now);
         }
-        add(&mut self.counts, &decoded.counts);
+        self.counts += decoded.counts;
     }
 
     /// Hands over all rows, and starts anew.
@@ -202,12 +202,4 @@ fn hours<'a>(
         groups.insert(log_group.into(), BTreeMap::new());
     }
     groups.get_mut(log_group).expect("inserted above")
-}
-
-fn add(sum: &mut Counts, more: &Counts) {
-    sum.records += more.records;
-    sum.events += more.events;
-    sum.rejections += more.rejections;
-    sum.control += more.control;
-    sum.bytes += more.bytes;
 }

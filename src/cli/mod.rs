@@ -17,6 +17,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use crate::config::layers::{Layer, Origin, SOURCE_URL, Said, Value};
 use crate::config::{self, Loaded, keys};
+use crate::service;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
 #[derive(Debug, Parser)]

@@ -120,7 +120,7 @@ impl Group {
             let mut member = self.member.lock().await;
             let head = Arc::clone(member.look().await?);
             let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
-            let dead = self.peers.lock().await.dead(head.workers.keys(), self.lease);
+            let dead = self.silent(&head).await?;
             for worker in &dead {
                 warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
             }
@@ -195,6 +195,16 @@ impl Group {
         Ok(self.peers.lock().await.sweep(&workers, self.lease * 10).await?)
     }
 
+    /// Members of the head that show no sign of life. Looks at the heartbeats after the head was read: what is known
+    /// of them from before says nothing about a worker that has joined since, nor about any when this one slept.
+    async fn silent(&self, head: &Snapshot) -> Result<BTreeSet<WorkerId>, GroupError> {
+        let mut peers = self.peers.lock().await;
+        if head.workers.keys().any(|id| *id != self.id) {
+            peers.look().await?;
+        }
+        Ok(peers.dead(head.workers.keys(), self.lease))
+    }
+
     /// Fenced when this worker is not in the head, which is read anew if it was not seen for a lease.
     pub(super) async fn still_member(&self) -> Result<(), GroupError> {
         Ok(self.member.lock().await.look_if_older(self.lease).await?)
@@ -206,12 +216,20 @@ impl Group {
 
     async fn fetch(&self, id: &PackId, objects: u64) -> Result<Vec<PackedObject>, GroupError> {
         let bad = |error: String| GroupError::BadPack { pack: id.clone(), objects, error };
-        let bytes = self.storage.get(&self.pack_key(id)).await?.ok_or_else(|| bad("it is not there".into()))?;
+        let Some(bytes) = self.storage.get(&self.pack_key(id)).await? else {
+            // Another worker may have put this one out, published the pack and deleted it meanwhile.
+            let member = self.look().await?.workers.contains_key(&self.id);
+            return Err(if member { bad("it is not there".into()) } else { GroupError::Fenced });
+        };
         pack::read(&bytes).map_err(|error: BadPack| bad(error.to_string()))
     }
 
+    /// Deletes packs, but none that the newest head seen lists: then another worker has put this one out, adopted its
+    /// packs and may be about to read them.
     async fn delete_packs(&self, packs: impl IntoIterator<Item = PackId>) -> Result<(), GroupError> {
-        let keys = packs.into_iter().map(|id| self.pack_key(&id)).collect();
+        let head = self.seen().await;
+        let unlisted = packs.into_iter().filter(|id| head.packs.iter().all(|pack| pack.id != *id));
+        let keys = unlisted.map(|id| self.pack_key(&id)).collect();
         Ok(self.storage.delete(keys).await?)
     }
 

@@ -51,6 +51,7 @@ pub struct Member {
     patience: Patience,
     /// The newest snapshot seen. It may be old: a create on top of it then fails, and the head is read.
     head: Arc<Snapshot>,
+    /// When it was asked for: by the time of the answer it may be long outdated.
     seen: Instant,
     /// Attempts made so far: each has a number of its own, the refused ones too.
     seq: u64,
@@ -129,6 +130,7 @@ impl Member {
         let bytes = Bytes::from(next.to_json());
         let mut retry = Retry::new(&self.clock, &self.patience, format!("{what}: create of snapshot {number}"));
         loop {
+            let asked = Instant::now();
             let answer = self.log.create(number, &bytes, &mut retry).await?;
             let highest = self.log.highest(base).await?;
             if highest < number {
@@ -141,7 +143,7 @@ impl Member {
             }
             retry.recovered();
             if highest == number && answer == Answer::Created {
-                self.saw(next);
+                self.saw(next, asked);
                 return Ok(Outcome::Done);
             }
             let leaves = !next.workers.contains_key(&self.id);
@@ -166,17 +168,18 @@ impl Member {
     }
 
     async fn look_from(&mut self, known: u64) -> Result<(), AdvanceError> {
+        let asked = Instant::now();
         if let Some(entry) = self.log.head(known).await? {
             let number = entry.number;
             let snapshot = Snapshot::from_json(&entry.bytes);
-            self.saw(snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?);
+            self.saw(snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?, asked);
         }
         Ok(())
     }
 
-    fn saw(&mut self, head: Snapshot) {
+    fn saw(&mut self, head: Snapshot, asked: Instant) {
         self.head = Arc::new(head);
-        self.seen = Instant::now();
+        self.seen = asked;
     }
 }
 

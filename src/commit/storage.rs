@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
     Attribute, Attributes, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
@@ -19,6 +19,8 @@ use crate::store;
 const MULTIPART_BYTES: usize = 64 << 20;
 /// S3 takes at most 10,000 parts of at least 5 MiB: room for 156 GiB.
 const PART_BYTES: usize = 16 << 20;
+/// Deletes under way at once: hundreds one after the other, as collection has them, would take most of a lease.
+const DELETES: usize = 32;
 
 /// A store, its clock and its patience. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -117,18 +119,20 @@ impl Storage {
         .await
     }
 
-    /// Deletes objects; one that is not there is as good as deleted.
+    /// Deletes objects, in no order; one that is not there is as good as deleted.
     pub async fn delete(&self, keys: Vec<Path>) -> Result<(), GaveUp> {
-        for key in keys {
-            self.retried(format!("delete of {key}"), || async {
-                match self.store.delete(&key).await {
-                    Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error),
-                    _ => Ok(()),
-                }
-            })
-            .await?;
-        }
-        Ok(())
+        let deletes: Vec<_> = keys.into_iter().map(|key| self.delete_one(key).boxed()).collect();
+        futures::stream::iter(deletes).buffer_unordered(DELETES).try_collect().await
+    }
+
+    async fn delete_one(&self, key: Path) -> Result<(), GaveUp> {
+        self.retried(format!("delete of {key}"), || async {
+            match self.store.delete(&key).await {
+                Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .await
     }
 
     fn attributes(&self, description: &Description) -> Attributes {

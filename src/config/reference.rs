@@ -68,6 +68,14 @@ AWS settings are not keys of Firemain. They come from the standard chain and hol
 credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`,
 `AWS_ENDPOINT_URL_KINESIS` for other endpoints. With an endpoint set, S3 is addressed path-style.
 
+What Firemain needs leave for:
+
+- on the stream: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords`,
+  and `kms:Decrypt` for its key
+- on the bucket: `s3:ListBucket`
+- on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
+  `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
+
 ## Logging
 
 `--log-level` (or `RUST_LOG`) chooses the log lines on standard error, `--log-format json` makes each a JSON object.

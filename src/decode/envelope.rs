@@ -1,215 +1,47 @@
-//! The usual payload, in one pass: from the JSON text straight into the rows, nothing allocated per row.
+//! The envelope of CloudWatch Logs, read in one pass straight into rows: the fast path.
 //!
-//! Takes only what is beyond doubt. Whatever else there is (an error of any kind, a bad event, an id that is a huge
-//! number, keys twice or in an unusual order) ends in an error, and [`super::careful`] decides.
+//! It delivers a payload only when there is nothing to explain: all of it valid, no key twice, numbers that fit. On
+//! anything else it gives up without a reason, its rows are taken back, and [`super::strict`] reads the payload again.
+//! Invariant: what both accept, both read alike. Absent on purpose: messages for people, rejections, allocation per row.
 
+use std::borrow::Cow;
 use std::fmt;
-use std::ops::Range;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 
-use super::{Decoded, Row, is_valid_time};
+use super::strict::append_id;
+use super::{Decoded, Row};
+use crate::event::Millis;
 
-/// What the envelope says beside its events, as ranges of `Decoded::text`.
-#[derive(Debug, Default)]
-pub struct Head {
-    pub kind: Option<Kind>,
-    pub log_group: Option<Range<usize>>,
-    pub log_stream: Option<Range<usize>>,
-    pub owner: Option<Range<usize>>,
-    pub has_events: bool,
+/// 2200-01-01T00:00:00Z: the first instant that is no event's.
+pub(super) const TIMESTAMP_LIMIT: Millis = 7_258_118_400_000;
+
+/// A valid envelope, its events already rows.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Envelope<'a> {
+    Control,
+    Data(Head<'a>),
 }
 
+/// What the events of an envelope share. The log group is not empty.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Head<'a> {
+    pub(super) log_group: Cow<'a, str>,
+    pub(super) log_stream: Option<Cow<'a, str>>,
+    pub(super) owner: Option<Cow<'a, str>>,
+}
+
+/// What `messageType` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(super) enum MessageType {
     Data,
     Control,
 }
 
-/// Reads an envelope and adds its events to `out`. After an error `out` holds a part of them.
-pub fn read(json: &str, out: &mut Decoded) -> Result<Head, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(json);
-    let head = Envelope(out).deserialize(&mut deserializer)?;
-    deserializer.end()?;
-    Ok(head)
-}
-
-struct Envelope<'o>(&'o mut Decoded);
-
-impl<'de> DeserializeSeed<'de> for Envelope<'_> {
-    type Value = Head;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Head, D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Envelope<'_> {
-    type Value = Head;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an envelope of CloudWatch Logs")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Head, A::Error> {
-        let (out, mut head) = (self.0, Head::default());
-        while let Some(key) = map.next_key_seed(KeySeed)? {
-            match key {
-                Key::MessageType => once(&mut head.kind, map.next_value_seed(KindSeed)?)?,
-                Key::LogGroup => once(&mut head.log_group, map.next_value_seed(Text(&mut out.text))?)?,
-                Key::LogStream => once(&mut head.log_stream, map.next_value_seed(Text(&mut out.text))?)?,
-                Key::Owner => once(&mut head.owner, map.next_value_seed(Text(&mut out.text))?)?,
-                Key::LogEvents if head.has_events => return Err(A::Error::custom("logEvents twice")),
-                Key::LogEvents => {
-                    head.has_events = true;
-                    map.next_value_seed(Events(out))?;
-                }
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(head)
-    }
-}
-
-fn once<T, E: Error>(field: &mut Option<T>, value: T) -> Result<(), E> {
-    if field.replace(value).is_some() { Err(E::custom("a field twice")) } else { Ok(()) }
-}
-
-struct Events<'o>(&'o mut Decoded);
-
-impl<'de> DeserializeSeed<'de> for Events<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_seq(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Events<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of events")
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while seq.next_element_seed(Event(self.0))?.is_some() {}
-        Ok(())
-    }
-}
-
-struct Event<'o>(&'o mut Decoded);
-
-impl<'de> DeserializeSeed<'de> for Event<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        deserializer.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Event<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an event")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let text = &mut self.0.text;
-        let (mut id, mut timestamp, mut message) = (None, None, None);
-        while let Some(key) = map.next_key_seed(KeySeed)? {
-            match key {
-                Key::Id => once(&mut id, map.next_value_seed(Id(text))?)?,
-                Key::Timestamp => once(&mut timestamp, map.next_value::<i64>()?)?,
-                Key::Message => once(&mut message, map.next_value_seed(Text(text))?)?,
-                _ => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        let (Some(id), Some(timestamp), Some(message)) = (id, timestamp, message) else {
-            return Err(A::Error::custom("an event without id, timestamp or message"));
-        };
-        let id: Range<usize> = id;
-        if !is_valid_time(timestamp) || message.start != id.end {
-            return Err(A::Error::custom("an unusual event"));
-        }
-        let lengths = (u32::try_from(id.len()), u32::try_from(message.len()));
-        let (Ok(id_len), Ok(message_len)) = lengths else { return Err(A::Error::custom("a text past 4 GiB")) };
-        self.0.rows.push(Row { timestamp, at: id.start, id_len, message_len });
-        Ok(())
-    }
-}
-
-#[derive(Clone, Copy)]
-enum Key {
-    MessageType,
-    Owner,
-    LogGroup,
-    LogStream,
-    LogEvents,
-    Id,
-    Timestamp,
-    Message,
-    Other,
-}
-
-struct KeySeed;
-
-impl<'de> DeserializeSeed<'de> for KeySeed {
-    type Value = Key;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
-        deserializer.deserialize_identifier(self)
-    }
-}
-
-impl Visitor<'_> for KeySeed {
-    type Value = Key;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-        Ok(match key {
-            "messageType" => Key::MessageType,
-            "owner" => Key::Owner,
-            "logGroup" => Key::LogGroup,
-            "logStream" => Key::LogStream,
-            "logEvents" => Key::LogEvents,
-            "id" => Key::Id,
-            "timestamp" => Key::Timestamp,
-            "message" => Key::Message,
-            _ => Key::Other,
-        })
-    }
-}
-
-struct KindSeed;
-
-impl<'de> DeserializeSeed<'de> for KindSeed {
-    type Value = Kind;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Kind, D::Error> {
-        deserializer.deserialize_str(self)
-    }
-}
-
-impl Visitor<'_> for KindSeed {
-    type Value = Kind;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("DATA_MESSAGE or CONTROL_MESSAGE")
-    }
-
-    fn visit_str<E: Error>(self, kind: &str) -> Result<Kind, E> {
-        Kind::of(kind).ok_or_else(|| E::custom("an unknown messageType"))
-    }
-}
-
-impl Kind {
-    pub fn of(message_type: &str) -> Option<Self> {
-        match message_type {
+impl MessageType {
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text {
             "DATA_MESSAGE" => Some(Self::Data),
             "CONTROL_MESSAGE" => Some(Self::Control),
             _ => None,
@@ -217,64 +49,312 @@ impl Kind {
     }
 }
 
-/// Appends a string to the text. Anything but a string is an error.
-struct Text<'t>(&'t mut Vec<u8>);
+/// Which ids are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ids {
+    /// Strings: what CloudWatch Logs writes.
+    Strings,
+    /// Numbers too, as they are written. A little slower, but several times as fast as the slow path.
+    AsWritten,
+}
 
-impl Text<'_> {
-    fn append(self, text: &[u8]) -> Range<usize> {
-        let start = self.0.len();
-        self.0.extend_from_slice(text);
-        start..self.0.len()
+/// Reads a whole payload; its rows are appended to `out`, also those of an attempt that fails and those of a control
+/// message, for the caller to take back. `aside` is working memory.
+pub(super) fn read<'de>(json: &'de str, ids: Ids, aside: &mut Vec<u8>, out: &mut Decoded) -> Option<Envelope<'de>> {
+    // Of the JSON readers this one passes over unread values without recursion, so that no depth of them overflows the
+    // stack; sonic-rs was up to a quarter faster, and did.
+    let mut deserializer = serde_json::Deserializer::from_str(json);
+    let envelope = deserializer.deserialize_map(EnvelopeVisitor { ids, aside, out }).ok()?;
+    deserializer.end().ok()?;
+    Some(envelope)
+}
+
+/// Any error: nobody reads it.
+fn unusual<E: Error>() -> E {
+    E::custom("unusual")
+}
+
+/// Puts a value where there is none yet: no key may come twice.
+fn once<T, E: Error>(place: &mut Option<T>, value: T) -> Result<(), E> {
+    if place.replace(value).is_some() { Err(unusual()) } else { Ok(()) }
+}
+
+macro_rules! key {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident = $text:literal),* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(super) enum $name { $($variant,)* Unknown }
+
+        impl $name {
+            pub(super) fn parse(key: &str) -> Self {
+                match key {
+                    $($text => Self::$variant,)*
+                    _ => Self::Unknown,
+                }
+            }
+        }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct KeyVisitor;
+
+                impl Visitor<'_> for KeyVisitor {
+                    type Value = $name;
+
+                    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                        f.write_str("a key")
+                    }
+
+                    fn visit_str<E: Error>(self, key: &str) -> Result<$name, E> {
+                        Ok($name::parse(key))
+                    }
+                }
+
+                deserializer.deserialize_str(KeyVisitor)
+            }
+        }
+    };
+}
+
+key! {
+    EnvelopeKey {
+        MessageType = "messageType",
+        Owner = "owner",
+        LogGroup = "logGroup",
+        LogStream = "logStream",
+        SubscriptionFilters = "subscriptionFilters",
+        LogEvents = "logEvents"
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Text<'_> {
-    type Value = Range<usize>;
+key! {
+    EventKey { Id = "id", Timestamp = "timestamp", Message = "message" }
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Range<usize>, D::Error> {
+struct EnvelopeVisitor<'a> {
+    ids: Ids,
+    aside: &'a mut Vec<u8>,
+    out: &'a mut Decoded,
+}
+
+impl<'de> Visitor<'de> for EnvelopeVisitor<'_> {
+    type Value = Envelope<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an envelope of CloudWatch Logs")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut message_type, mut log_group, mut log_stream, mut owner, mut events) = (None, None, None, None, None);
+        while let Some(key) = map.next_key()? {
+            match key {
+                EnvelopeKey::MessageType => once(&mut message_type, map.next_value_seed(Text)?)?,
+                EnvelopeKey::LogGroup => once(&mut log_group, map.next_value_seed(Text)?)?,
+                EnvelopeKey::LogStream => once(&mut log_stream, map.next_value_seed(OptionalText)?)?,
+                EnvelopeKey::Owner => once(&mut owner, map.next_value_seed(OptionalText)?)?,
+                EnvelopeKey::LogEvents => {
+                    let rows = EventsVisitor { ids: self.ids, aside: &mut *self.aside, out: &mut *self.out };
+                    once(&mut events, map.next_value_seed(rows)?)?;
+                }
+                EnvelopeKey::SubscriptionFilters | EnvelopeKey::Unknown => drop(map.next_value::<IgnoredAny>()?),
+            }
+        }
+        match (message_type.as_deref().and_then(MessageType::parse), log_group, events) {
+            (Some(MessageType::Control), ..) => Ok(Envelope::Control),
+            (Some(MessageType::Data), Some(log_group), Some(())) if !log_group.is_empty() => {
+                Ok(Envelope::Data(Head { log_group, log_stream: log_stream.flatten(), owner: owner.flatten() }))
+            }
+            _ => Err(unusual()),
+        }
+    }
+}
+
+struct EventsVisitor<'a> {
+    ids: Ids,
+    aside: &'a mut Vec<u8>,
+    out: &'a mut Decoded,
+}
+
+impl<'de> DeserializeSeed<'de> for EventsVisitor<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventsVisitor<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of events")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut events: A) -> Result<(), A::Error> {
+        let Decoded { text, rows, .. } = self.out;
+        while let Some(row) = events.next_element_seed(EventVisitor { ids: self.ids, aside: &mut *self.aside, text })? {
+            rows.push(row);
+        }
+        Ok(())
+    }
+}
+
+struct EventVisitor<'a> {
+    ids: Ids,
+    aside: &'a mut Vec<u8>,
+    text: &'a mut Vec<u8>,
+}
+
+impl<'de> DeserializeSeed<'de> for EventVisitor<'_> {
+    type Value = Row;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Row, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventVisitor<'_> {
+    type Value = Row;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut event: A) -> Result<Row, A::Error> {
+        let Self { ids, aside, text } = self;
+        let at = text.len();
+        let (mut id, mut timestamp, mut message, mut is_aside) = (None, None, None, false);
+        while let Some(key) = event.next_key()? {
+            match key {
+                EventKey::Id => {
+                    let id_len = match ids {
+                        Ids::Strings => event.next_value_seed(Append(&mut *text))?,
+                        Ids::AsWritten => {
+                            append_id(event.next_value::<&RawValue>()?.get(), text).map_err(|_| unusual())?
+                        }
+                    };
+                    once(&mut id, id_len)?;
+                }
+                EventKey::Timestamp => once(&mut timestamp, event.next_value_seed(Timestamp)?)?,
+                EventKey::Message => {
+                    // In the text it comes behind the id, in the payload nearly always too.
+                    is_aside = id.is_none();
+                    let text = if is_aside { &mut *aside } else { &mut *text };
+                    text.truncate(if is_aside { 0 } else { text.len() });
+                    once(&mut message, event.next_value_seed(Append(text))?)?;
+                }
+                EventKey::Unknown => drop(event.next_value::<IgnoredAny>()?),
+            }
+        }
+        if is_aside {
+            text.extend_from_slice(aside);
+        }
+        match (id, timestamp, message) {
+            (Some(id_len), Some(timestamp), Some(message_len)) => Ok(Row { timestamp, at, id_len, message_len }),
+            _ => Err(unusual()),
+        }
+    }
+}
+
+/// Appends a string and returns its length.
+pub(super) struct Append<'a>(pub(super) &'a mut Vec<u8>);
+
+impl<'de> DeserializeSeed<'de> for Append<'_> {
+    type Value = u32;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<u32, D::Error> {
         deserializer.deserialize_str(self)
     }
 }
 
-impl Visitor<'_> for Text<'_> {
-    type Value = Range<usize>;
+impl Visitor<'_> for Append<'_> {
+    type Value = u32;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a string")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Range<usize>, E> {
-        Ok(self.append(text.as_bytes()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<u32, E> {
+        self.0.extend_from_slice(text.as_bytes());
+        u32::try_from(text.len()).map_err(|_| unusual())
     }
 }
 
-/// Appends an id: a string, or an integer that fits, with its digits.
-struct Id<'t>(&'t mut Vec<u8>);
+struct Timestamp;
 
-impl<'de> DeserializeSeed<'de> for Id<'_> {
-    type Value = Range<usize>;
+impl<'de> DeserializeSeed<'de> for Timestamp {
+    type Value = Millis;
 
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Range<usize>, D::Error> {
-        deserializer.deserialize_any(self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Millis, D::Error> {
+        deserializer.deserialize_u64(self)
     }
 }
 
-impl Visitor<'_> for Id<'_> {
-    type Value = Range<usize>;
+impl Visitor<'_> for Timestamp {
+    type Value = Millis;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string or an integer of up to 64 bits")
+        f.write_str("milliseconds since 1970")
     }
 
-    fn visit_str<E>(self, id: &str) -> Result<Range<usize>, E> {
-        Ok(Text(self.0).append(id.as_bytes()))
+    fn visit_u64<E: Error>(self, millis: u64) -> Result<Millis, E> {
+        let millis = Millis::try_from(millis).map_err(|_| unusual())?;
+        if millis < TIMESTAMP_LIMIT { Ok(millis) } else { Err(unusual()) }
+    }
+}
+
+struct Text;
+
+impl<'de> DeserializeSeed<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_str(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Text {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string")
     }
 
-    fn visit_u64<E>(self, id: u64) -> Result<Range<usize>, E> {
-        Ok(Text(self.0).append(itoa::Buffer::new().format(id).as_bytes()))
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
     }
 
-    fn visit_i64<E>(self, id: i64) -> Result<Range<usize>, E> {
-        Ok(Text(self.0).append(itoa::Buffer::new().format(id).as_bytes()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+}
+
+struct OptionalText;
+
+impl<'de> DeserializeSeed<'de> for OptionalText {
+    type Value = Option<Cow<'de, str>>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_option(self)
+    }
+}
+
+impl<'de> Visitor<'de> for OptionalText {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or null")
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        Text.deserialize(deserializer).map(Some)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(None)
     }
 }

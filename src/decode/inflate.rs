@@ -1,166 +1,269 @@
-//! Bounded inflation of gzip payloads.
+//! A gzip in memory becomes the bytes that it holds, never more of them than a limit.
+//!
+//! Invariants: memory is bounded by the limit, whatever the input claims about itself; of the buffers larger than
+//! [`LARGE`] there is one at a time, over all inflaters that share a lock. The usual single member goes through
+//! libdeflate in one call; everything else, and everything that libdeflate refuses, goes member by member through a
+//! streaming decoder, which decides.
 
-use std::io::{ErrorKind, Read};
+use std::io::{self, Read};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
-use super::libdeflate::{Decompressor, Member};
+use super::libdeflate::Decompressor;
 
-/// No deflate stream expands by more than this: a trailer that claims more is a lie.
-const LARGEST_RATIO: usize = 1032;
+/// Bytes of a buffer that needs the permit, and that is given back after the record: far above a normal record.
+pub(super) const LARGE: usize = 8 * 1024 * 1024;
 
-/// Inflates one payload after the other into the same memory.
-#[derive(Debug, Default)]
-pub struct Inflater {
-    decompressor: Decompressor,
-    /// Initialised to its whole length, so that growing it is the only time that memory is cleared.
+/// Deflate makes at most 1,032 bytes of one (258 bytes from two bits); a header that claims more is wrong.
+const MOST_PER_BYTE: usize = 1032;
+
+/// The streaming decoder's first buffer.
+const FIRST: usize = 64 * 1024;
+
+/// Header without options, an empty block, checksum and length.
+const SHORTEST_MEMBER: usize = 18;
+
+/// A buffer and the state of a decompressor, to be used again and again.
+#[derive(Debug)]
+pub(super) struct Inflater {
+    libdeflate: Decompressor,
+    /// Its length is the largest it has been, so that it isn't zeroed each time.
     buffer: Vec<u8>,
 }
 
-/// Why a payload was not inflated.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum NotInflated {
-    /// More comes out than the limit; inflation stopped there.
-    PastLimit,
-    /// Not a whole, intact gzip: says why.
-    Bad(String),
+/// What a gzip held, in the inflater's buffer.
+#[derive(Debug)]
+pub(super) struct Inflated<'a, 'l> {
+    pub(super) content: &'a [u8],
+    /// Held when the buffer is large, to be dropped after [`Inflater::trim`].
+    pub(super) permit: Permit<'l>,
+}
+
+pub(super) type Permit<'l> = Option<MutexGuard<'l, ()>>;
+
+/// Why a gzip has no content. Messages hold nothing of the input.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum InflateError {
+    #[error("inflates past {0} bytes (limits.inflated_record_bytes)")]
+    TooLarge(usize),
+    #[error("gzip: truncated")]
+    Truncated,
+    #[error("gzip: bytes after the last member")]
+    Trailing,
+    /// Bad header, data, checksum or length.
+    #[error("gzip: {0}")]
+    Corrupt(io::Error),
+}
+
+/// Whether this starts as a gzip does.
+pub(super) fn is_gzip(data: &[u8]) -> bool {
+    data.starts_with(&[0x1f, 0x8b])
 }
 
 impl Inflater {
-    /// Inflates all members of a gzip, at most `limit` bytes. Memory stays below `limit` too, whatever the input says.
-    pub fn inflate(&mut self, data: &[u8], limit: usize) -> Result<&[u8], NotInflated> {
-        let length = match self.one_member(data, limit) {
-            Some(length) => length,
-            None => self.members(data, limit)?,
-        };
-        Ok(&self.buffer[..length])
+    pub(super) fn new() -> Self {
+        Self { libdeflate: Decompressor::new(), buffer: Vec::new() }
     }
 
-    /// Gives back memory beyond `bytes`: one large payload must not pin it.
-    pub fn shrink(&mut self, bytes: usize) {
-        if self.buffer.len() > bytes {
+    /// Inflates all members of `data`, which must be nothing but members; waits for `large` before its buffer grows
+    /// past [`LARGE`].
+    pub(super) fn inflate<'l>(
+        &mut self,
+        data: &[u8],
+        limit: usize,
+        large: &'l Mutex<()>,
+    ) -> Result<Inflated<'_, 'l>, InflateError> {
+        let mut permit = None;
+        let len = match self.whole(data, limit, large, &mut permit) {
+            Some(len) => len,
+            None => self.members(data, limit, large, &mut permit).inspect_err(|_| self.trim())?,
+        };
+        Ok(Inflated { content: &self.buffer[..len], permit })
+    }
+
+    /// Gives back a large buffer.
+    pub(super) fn trim(&mut self) {
+        if self.buffer.len() > LARGE {
             self.buffer = Vec::new();
         }
     }
 
-    /// The usual case: one member, whose trailer tells its length. `None`: the other way decides.
-    fn one_member(&mut self, data: &[u8], limit: usize) -> Option<usize> {
-        let trailer: [u8; 4] = data.last_chunk().copied()?;
-        let length = u32::from_le_bytes(trailer) as usize;
-        if length > limit || length / LARGEST_RATIO > data.len() {
+    /// The usual case: one member that says its length truly. `None` when it is anything else.
+    fn whole<'l>(&mut self, data: &[u8], limit: usize, large: &'l Mutex<()>, permit: &mut Permit<'l>) -> Option<usize> {
+        // libdeflate passes over the checksum of a header (flag 2), which nearly nobody writes.
+        if data.len() < SHORTEST_MEMBER || data[3] & 2 != 0 {
             return None;
         }
-        self.reserve(length);
-        let member = self.decompressor.gzip_member(data, &mut self.buffer[..length]);
-        (member == Member::Whole { read: data.len(), written: length }).then_some(length)
+        // What the sender says, modulo 2^32: to be believed only within what can be.
+        let claimed = u32::from_le_bytes(*data.last_chunk()?) as usize;
+        if claimed > limit || claimed > data.len().saturating_mul(MOST_PER_BYTE) {
+            return None;
+        }
+        self.grow(claimed, large, permit);
+        let member = self.libdeflate.gzip(data, &mut self.buffer[..claimed])?;
+        (member.taken == data.len()).then_some(member.written)
     }
 
-    /// Every other case, strictly: several members, lies about the length, and what is broken.
-    fn members(&mut self, data: &[u8], limit: usize) -> Result<usize, NotInflated> {
-        let (mut decoder, mut length) = (MultiGzDecoder::new(data), 0);
-        loop {
-            if length == self.buffer.len() {
-                // One byte more than the limit, to see that there is more.
-                self.reserve((2 * length).max(64 << 10).min(limit + 1));
+    /// Any number of members, decoded piece by piece.
+    fn members<'l>(
+        &mut self,
+        data: &[u8],
+        limit: usize,
+        large: &'l Mutex<()>,
+        permit: &mut Permit<'l>,
+    ) -> Result<usize, InflateError> {
+        let (mut filled, mut rest) = (0, data);
+        while !rest.is_empty() {
+            if !is_gzip(rest) {
+                return Err(InflateError::Trailing);
             }
-            let end = self.buffer.len().min(limit + 1);
-            match decoder.read(&mut self.buffer[length..end]) {
-                Ok(0) => return Ok(length),
-                Ok(read) => length += read,
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    return Err(NotInflated::Bad("gzip: cut short".to_owned()));
+            let mut member = GzDecoder::new(rest);
+            loop {
+                if filled == limit {
+                    // Not a byte more, but its checksum and length are still to be read.
+                    if member.read(&mut [0]).map_err(corrupt)? > 0 {
+                        return Err(InflateError::TooLarge(limit));
+                    }
+                    break;
                 }
-                Err(error) => return Err(NotInflated::Bad(format!("gzip: {error}"))),
+                if filled == self.buffer.len() {
+                    self.grow(limit.min(FIRST.max(2 * filled)), large, permit);
+                }
+                let end = self.buffer.len().min(limit);
+                match member.read(&mut self.buffer[filled..end]).map_err(corrupt)? {
+                    0 => break,
+                    read => filled += read,
+                }
             }
-            if length > limit {
-                return Err(NotInflated::PastLimit);
-            }
+            rest = member.into_inner();
         }
+        Ok(filled)
     }
 
-    fn reserve(&mut self, length: usize) {
-        if self.buffer.len() < length {
-            self.buffer.resize(length, 0);
+    fn grow<'l>(&mut self, len: usize, large: &'l Mutex<()>, permit: &mut Permit<'l>) {
+        if len > LARGE && permit.is_none() {
+            // It guards no data that a panic could have left in pieces.
+            *permit = Some(large.lock().unwrap_or_else(PoisonError::into_inner));
         }
+        if len > self.buffer.len() {
+            self.buffer.resize(len, 0);
+        }
+    }
+}
+
+fn corrupt(error: io::Error) -> InflateError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => InflateError::Truncated,
+        _ => InflateError::Corrupt(error),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
+    use std::sync::mpsc;
+    use std::time::Duration;
 
-    use proptest::prelude::*;
+    use flate2::{Compression, GzBuilder};
 
     use super::*;
+    use crate::decode::tests::{GOOD, LIMIT, decode, decoder, events, gzip, record, refused, with_events};
+    use crate::decode::{Decoded, Scratch};
+    use crate::event::RejectionCode::{NotDecodable, TooLarge};
 
-    fn gzip(data: &[u8]) -> Vec<u8> {
-        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-        encoder.write_all(data).unwrap();
-        encoder.finish().unwrap()
-    }
-
-    fn inflate(data: &[u8], limit: usize) -> Result<Vec<u8>, NotInflated> {
-        Inflater::default().inflate(data, limit).map(<[u8]>::to_vec)
+    #[test]
+    fn a_damaged_gzip_is_not_decodable() {
+        let whole = gzip(with_events(&format!("[{GOOD}]")).as_bytes());
+        for len in 2..whole.len() {
+            refused(whole[..len].to_vec(), NotDecodable, "gzip: truncated");
+        }
+        let damaged = |from_end: usize| {
+            let mut data = whole.clone();
+            let at = data.len() - from_end;
+            data[at] ^= 1;
+            data
+        };
+        refused(damaged(8), NotDecodable, "checksum");
+        // The length, which lies in both directions and by much.
+        for from_end in 1..=4 {
+            refused(damaged(from_end), NotDecodable, "gzip: ");
+        }
+        refused(damaged(20), NotDecodable, "gzip: ");
+        refused(&b"\x1f\x8b\x07\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"[..], NotDecodable, "gzip: ");
+        let mut header_checksum = whole.clone();
+        header_checksum[3] = 2;
+        header_checksum.splice(10..10, [0xde, 0xad]);
+        refused(header_checksum, NotDecodable, "gzip: ");
     }
 
     #[test]
     fn several_members_are_one_payload() {
-        let data = [gzip(b"one "), gzip(b""), gzip(b"two")].concat();
-        assert_eq!(inflate(&data, 100).unwrap(), b"one two");
-        // Two of one length: the trailer of the second fits the first.
-        assert_eq!(inflate(&[gzip(b"abc"), gzip(b"def")].concat(), 100).unwrap(), b"abcdef");
+        let json = with_events(&format!("[{GOOD},{GOOD}]"));
+        let (start, end) = json.as_bytes().split_at(json.len() / 2);
+        let mut named =
+            GzBuilder::new().filename("a.json").comment("c").extra("x").write(Vec::new(), Compression::best());
+        named.write_all(end).unwrap();
+        let members = [gzip(b""), gzip(start), named.finish().unwrap(), gzip(b"")].concat();
+        let out = decode(&[record(members)]);
+        assert_eq!(events(&out).len(), 2);
+        assert_eq!(out.counts.bytes, json.len() as u64);
+
+        let whole = gzip(json.as_bytes());
+        refused([&whole[..], &whole].concat(), NotDecodable, "not JSON: trailing characters");
+        for trailing in [&b"\0"[..], b"\x1f", b"{}", b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", &whole[1..]] {
+            refused([&whole[..], trailing].concat(), NotDecodable, "gzip: bytes after the last member");
+        }
+        refused([&whole[..], &whole[..15]].concat(), NotDecodable, "gzip: truncated");
     }
 
     #[test]
-    fn what_is_not_a_whole_gzip_is_bad() {
-        let good = gzip(b"hello, hello, hello");
-        let mut crc = good.clone();
-        crc[good.len() - 8] ^= 1;
-        let mut length = good.clone();
-        length[good.len() - 1] ^= 1;
-        let behind = [&good[..], b"x"].concat();
-        let trailer_again = [&good[..], &good[good.len() - 8..]].concat();
-        let zeros = [&good[..], &[0; 8]].concat();
-        for bad in [&good[..good.len() - 1], &good[..12], b"\x1f\x8b", &crc, &length, &behind, &trailer_again, &zeros] {
-            assert!(matches!(inflate(bad, 1000), Err(NotInflated::Bad(_))), "{bad:?}");
+    fn past_the_limit_is_too_large() {
+        let filler = |bytes: usize| [with_events("[]").into_bytes(), vec![b' '; bytes]].concat();
+        let most = filler(LIMIT - with_events("[]").len());
+        let over = [&most[..], b" "].concat();
+        assert_eq!(most.len(), LIMIT);
+        for good in [most.clone(), gzip(&most), [gzip(&most[..99]), gzip(&most[99..]), gzip(b"")].concat()] {
+            assert_eq!(decode(&[record(good)]).rejections, []);
         }
+        let why = "inflates past 1048576 bytes (limits.inflated_record_bytes)";
+        refused(over.clone(), TooLarge, why);
+        refused(gzip(&over), TooLarge, why);
+        refused([gzip(&most), gzip(b" ")].concat(), TooLarge, why);
+        let mut lying = gzip(&over);
+        lying.splice(lying.len() - 4.., 9u32.to_le_bytes());
+        refused(lying.clone(), TooLarge, why);
+        // Stopped before what is wrong with the rest is seen.
+        lying.truncate(lying.len() - 6);
+        refused(lying, TooLarge, why);
+        // At the limit exactly, the end still counts.
+        let mut damaged = gzip(&most);
+        damaged.truncate(damaged.len() - 1);
+        refused(damaged, NotDecodable, "truncated");
     }
 
     #[test]
-    fn stops_at_the_limit_and_takes_no_more_memory() {
-        let bomb = gzip(&vec![b'a'; 10 << 20]);
-        let mut inflater = Inflater::default();
-        assert_eq!(inflater.inflate(&bomb, 1 << 20), Err(NotInflated::PastLimit));
-        assert!(inflater.buffer.capacity() <= (1 << 20) + 4096, "{}", inflater.buffer.capacity());
-        assert_eq!(inflater.inflate(&bomb, 10 << 20).unwrap().len(), 10 << 20, "the limit itself is allowed");
-        inflater.shrink(1 << 20);
-        assert_eq!(inflater.buffer.capacity(), 0);
-    }
-
-    #[test]
-    fn a_lying_trailer_is_seen_through() {
-        let mut small = gzip(b"hello");
-        let at = small.len() - 4;
-        small[at..].copy_from_slice(&u32::MAX.to_le_bytes());
-        let mut inflater = Inflater::default();
-        assert!(matches!(inflater.inflate(&small, usize::MAX >> 1), Err(NotInflated::Bad(_))));
-        assert!(inflater.buffer.capacity() < 1 << 20);
-    }
-
-    proptest! {
-        #[test]
-        fn any_cut_into_members_comes_back(data: Vec<u8>, cuts in prop::collection::vec(0usize..100, 0..4)) {
-            let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(data.len())).collect();
-            cuts.sort_unstable();
-            let ends = cuts.iter().copied().chain([data.len()]);
-            let starts = [0].into_iter().chain(cuts.iter().copied());
-            let members: Vec<u8> = starts.zip(ends).flat_map(|(from, to)| gzip(&data[from..to])).collect();
-            prop_assert_eq!(inflate(&members, data.len()).unwrap(), data);
-        }
-
-        #[test]
-        fn nothing_panics(data: Vec<u8>, limit in 0usize..1000) {
-            let _ = inflate(&[b"\x1f\x8b\x08\x00".as_slice(), &data].concat(), limit);
-        }
+    fn large_buffers_wait_for_each_other() {
+        let json = with_events(&format!("[{GOOD}]")) + &" ".repeat(LARGE);
+        let (large, small) =
+            ([record(gzip(json.as_bytes()))], [record(gzip(with_events(&format!("[{GOOD}]")).as_bytes()))]);
+        let decoder = decoder(64 << 20);
+        let permit = decoder.large.lock().unwrap();
+        std::thread::scope(|threads| {
+            let (sender, receiver) = mpsc::channel();
+            let other = decoder.clone();
+            threads.spawn(move || {
+                let (mut scratch, mut out) = (Scratch::new(), Decoded::default());
+                assert_eq!(other.decode(&mut scratch, &small, &mut out), 1);
+                sender.send(out.counts.events).unwrap();
+                assert_eq!(other.decode(&mut scratch, &large, &mut out), 1);
+                sender.send(out.counts.events).unwrap();
+            });
+            let wait = Duration::from_millis(200);
+            assert_eq!(receiver.recv(), Ok(1), "a small record needs no permit");
+            assert!(receiver.recv_timeout(wait).is_err(), "a large one does");
+            drop(permit);
+            assert_eq!(receiver.recv(), Ok(2));
+        });
     }
 }

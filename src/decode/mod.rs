@@ -1,30 +1,31 @@
 //! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs.
 //!
 //! Pure: no I/O, no clock. Nothing on the row path takes a lock or allocates per row; a [`Decoded`] is cleared and
-//! used again.
+//! used again. Every event of every record is a row or in a rejection, and never in both; no bytes can make it panic.
+//!
+//! A payload is first read by the fast path (`envelope`), which gives up on whatever is not quite usual; then the
+//! slow path (`strict`) decides.
 
-mod careful;
 mod envelope;
 mod inflate;
 mod libdeflate;
+#[cfg(test)]
+mod properties;
+mod strict;
+#[cfg(test)]
+mod tests;
 
+use std::borrow::Cow;
 use std::ops::{AddAssign, Range};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 
-use self::careful::{Found, Unusable};
-use self::envelope::Kind;
-use self::inflate::{Inflater, NotInflated};
+use self::envelope::{Envelope, Head, Ids};
+use self::inflate::{InflateError, Inflated, Inflater};
+use self::strict::Refusal;
 use crate::event::{Millis, Record, Rejection, RejectionCode};
 use crate::partition::KeyLimits;
-
-/// 2200-01-01T00:00:00Z: no event is of that time or later.
-const END_OF_TIME: Millis = 7_258_118_400_000;
-/// A record that inflates past this is decoded alone, when nothing else is: see [`Decoder::decode`].
-const LARGE: usize = 8 << 20;
-/// A batch is cut after so many bytes of text: what is decoded and not yet buffered stays bounded.
-const ENOUGH: usize = 8 << 20;
 
 /// The rows, rejections and counts of some records of one shard.
 #[derive(Debug, Default)]
@@ -80,171 +81,239 @@ impl AddAssign for Counts {
     }
 }
 
-impl Decoded {
-    /// Empties it for the next batch. Keeps memory, but not what an unusually large record took.
-    pub fn clear(&mut self) {
-        if self.text.capacity() > 2 * ENOUGH {
-            self.text = Vec::new();
-        }
-        self.text.clear();
-        self.rows.clear();
-        self.payloads.clear();
-        self.rejections.clear();
-        self.counts = Counts::default();
+/// What a decoder is told.
+#[derive(Clone, Debug)]
+pub struct DecodeConfig {
+    /// `limits.inflated_record_bytes`, for a payload that isn't compressed too.
+    pub inflated_record_bytes: usize,
+    /// The table that the rows go to, for the length of their keys.
+    pub table: Arc<str>,
+    pub keys: KeyLimits,
+}
+
+/// Decodes records. Cheap to clone; clones share the right to hold a large buffer, so that they never hold two.
+#[derive(Clone, Debug)]
+pub struct Decoder {
+    config: DecodeConfig,
+    large: Arc<Mutex<()>>,
+}
+
+/// A decoder's working memory, one a thread, to be used again and again.
+#[derive(Debug)]
+pub struct Scratch {
+    inflater: Inflater,
+    /// A message that comes before its id.
+    aside: Vec<u8>,
+}
+
+/// Bytes of output past which [`Decoder::decode`] stops between two records: what stays in a processor's cache is
+/// faster, and a batch of well compressed records would need many times its size.
+const ENOUGH: usize = 4 * 1024 * 1024;
+
+/// Bytes of memory that is kept for the next records: some more than [`ENOUGH`] and a usual record.
+const KEPT: usize = 8 * 1024 * 1024;
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self { inflater: Inflater::new(), aside: Vec::new() }
     }
 }
 
-/// Memory that decoding uses again and again; one for each thread at work.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    inflater: Inflater,
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
-/// Decodes records. Shared by all threads.
-#[derive(Clone, Debug)]
-pub struct Decoder {
-    /// Bytes of JSON that one record may have.
-    limit: usize,
-    table: Arc<str>,
-    keys: KeyLimits,
+impl Decoded {
+    /// Empties it for further records. Memory is kept, unless it is far more than records usually need.
+    pub fn clear(&mut self) {
+        fn empty<T>(values: &mut Vec<T>) {
+            values.clear();
+            values.shrink_to(KEPT / size_of::<T>());
+        }
+        empty(&mut self.text);
+        empty(&mut self.rows);
+        empty(&mut self.payloads);
+        empty(&mut self.rejections);
+        self.counts = Counts::default();
+    }
+
+    /// Bytes held, but for those that rejections share with their records.
+    fn bytes(&self) -> usize {
+        self.text.len()
+            + self.rows.len() * size_of::<Row>()
+            + self.payloads.len() * size_of::<Payload>()
+            + self.rejections.len() * size_of::<Rejection>()
+    }
 }
 
 impl Decoder {
-    /// `limit`: bytes after inflation; `table`: whose partitions the rows go to; `keys`: what their store can hold.
-    pub fn new(limit: usize, table: Arc<str>, keys: KeyLimits) -> Self {
-        Self { limit, table, keys }
+    pub fn new(config: DecodeConfig) -> Self {
+        Self { config, large: Arc::default() }
     }
 
-    /// Decodes records in order into `out`, which is empty. Returns how many it did: not all of them when there is
-    /// enough in `out`, or when a record inflates past 8 MiB and this is not the only decode under way (`alone`).
-    /// Alone it always does at least one. So memory is bounded by a few records, whatever the senders send.
-    pub fn decode(&self, scratch: &mut Scratch, records: &[Record], alone: bool, out: &mut Decoded) -> usize {
-        let mut done = 0;
+    /// Decodes records of one shard into `out`, which is clear, and returns how many: the first at least, and further
+    /// ones until `out` has enough. The caller comes again with the rest.
+    #[must_use = "the records after these are not decoded yet"]
+    pub fn decode(&self, scratch: &mut Scratch, records: &[Record], out: &mut Decoded) -> usize {
+        // At once, so that it doesn't grow past what is kept by doubling.
+        out.text.reserve(ENOUGH);
+        let (mut decoded, mut copied) = (0, 0);
         for record in records {
-            let may_be_large = alone && done == 0;
-            if out.text.len() >= ENOUGH || !self.record(scratch, record, may_be_large, out) {
+            if decoded > 0 && out.bytes() + copied >= ENOUGH {
                 break;
             }
-            done += 1;
+            let before = out.rejections.len();
+            self.record(scratch, record, out);
+            copied += out.rejections[before..].iter().map(copied_bytes).sum::<usize>();
+            decoded += 1;
         }
-        scratch.inflater.shrink(LARGE);
-        done
+        decoded
     }
 
-    /// False when the record is large and may not be: then nothing of it is in `out`.
-    fn record(&self, scratch: &mut Scratch, record: &Record, may_be_large: bool, out: &mut Decoded) -> bool {
-        let limit = if may_be_large { self.limit } else { self.limit.min(LARGE) };
-        let json = if record.data.starts_with(b"\x1f\x8b") {
-            scratch.inflater.inflate(&record.data, limit)
-        } else if record.data.len() > limit {
-            Err(NotInflated::PastLimit)
-        } else {
-            Ok(&record.data[..])
-        };
-        match json {
-            Ok(json) => self.payload(record, json, out),
-            Err(NotInflated::PastLimit) if limit < self.limit => return false,
-            Err(NotInflated::PastLimit) => {
-                let message = format!("inflates past {limit} bytes (limits.inflated_record_bytes)");
-                reject(out, record, RejectionCode::TooLarge, message, record.data.clone());
-            }
-            Err(NotInflated::Bad(why)) => {
-                reject(out, record, RejectionCode::NotDecodable, why, record.data.clone());
-            }
-        }
+    fn record(&self, scratch: &mut Scratch, record: &Record, out: &mut Decoded) {
         out.counts.records += 1;
-        true
-    }
-
-    fn payload(&self, record: &Record, json: &[u8], out: &mut Decoded) {
-        out.counts.bytes += json.len() as u64;
-        let (rows, text) = (out.rows.len(), out.text.len());
-        let usual = std::str::from_utf8(json).ok().and_then(|json| envelope::read(json, out).ok());
-        let head = usual.and_then(|head| match (head.kind?, head.log_group, head.has_events) {
-            (Kind::Control, ..) => Some(None),
-            (Kind::Data, Some(group), true) if !group.is_empty() => Some(Some((group, head.log_stream, head.owner))),
-            _ => None,
-        });
-        match head {
-            Some(Some((log_group, log_stream, owner))) => {
-                if out.rows.len() > rows && !self.fits(record, &log_group, rows, out) {
-                    out.text.truncate(text);
-                    return;
-                }
-                let payload =
-                    Payload { rows: rows..out.rows.len(), log_group, log_stream, owner, arrival: record.arrival };
-                add(out, payload);
+        let Scratch { inflater, aside } = scratch;
+        aside.clear();
+        aside.shrink_to(KEPT);
+        let limit = self.config.inflated_record_bytes;
+        if record.data.is_empty() {
+            return refuse(out, record, not_decodable("the record is empty"));
+        }
+        if !inflate::is_gzip(&record.data) {
+            if record.data.len() > limit {
+                return refuse(out, record, InflateError::TooLarge(limit).into());
             }
-            Some(None) => {
-                out.rows.truncate(rows);
-                out.text.truncate(text);
-                out.counts.control += 1;
+            return self.payload(&record.data, record, aside, out);
+        }
+        match inflater.inflate(&record.data, limit, &self.large) {
+            Ok(Inflated { content, permit }) => {
+                self.payload(content, record, aside, out);
+                inflater.trim();
+                drop(permit);
             }
-            None => {
-                out.rows.truncate(rows);
-                out.text.truncate(text);
-                self.unusual(record, json, out);
-            }
+            Err(error) => refuse(out, record, error.into()),
         }
     }
 
-    fn unusual(&self, record: &Record, json: &[u8], out: &mut Decoded) {
-        let data = match careful::read(json) {
-            Ok(Found::Control) => {
-                out.counts.control += 1;
-                return;
-            }
-            Ok(Found::Data(data)) => data,
-            Err(Unusable::NotJson(why)) => {
-                return reject(out, record, RejectionCode::NotDecodable, why, record.data.clone());
-            }
-            Err(Unusable::Invalid(why)) => {
-                return reject(out, record, RejectionCode::PayloadInvalid, why, record.data.clone());
+    /// A whole payload, not compressed any more.
+    fn payload(&self, json: &[u8], record: &Record, aside: &mut Vec<u8>, out: &mut Decoded) {
+        out.counts.bytes += json.len() as u64;
+        // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
+        out.text.reserve(json.len());
+        let mark = Mark::of(out);
+        let mut fast = |json, ids| {
+            mark.back(out);
+            envelope::read(json, ids, aside, out)
+        };
+        let envelope = match std::str::from_utf8(json) {
+            Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
+            Err(_) => None,
+        };
+        let envelope = match envelope {
+            Some(envelope) => Ok(envelope),
+            None => {
+                mark.back(out);
+                strict::read(json, record, out)
             }
         };
-        let rows = out.rows.len();
-        let mut append = |text: &str| {
+        let accepted = envelope.and_then(|envelope| match envelope {
+            Envelope::Control => {
+                mark.back(out);
+                out.counts.control += 1;
+                Ok(())
+            }
+            Envelope::Data(head) => self.accept(head, &mark, record, out),
+        });
+        if let Err(refusal) = accepted {
+            mark.back(out);
+            refuse(out, record, refusal);
+        }
+    }
+
+    /// Makes the rows since `mark` a payload, if there are any.
+    fn accept(&self, head: Head<'_>, mark: &Mark, record: &Record, out: &mut Decoded) -> Result<(), Refusal> {
+        let rows = mark.rows..out.rows.len();
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.config
+            .keys
+            .check(&self.config.table, &head.log_group)
+            .map_err(|error| Refusal { code: RejectionCode::PartitionTooLong, message: error.to_string() })?;
+        out.counts.events += rows.len() as u64;
+        let mut append = |text: Cow<'_, str>| {
             let start = out.text.len();
             out.text.extend_from_slice(text.as_bytes());
             start..out.text.len()
         };
-        let log_group = append(&data.log_group);
-        let (log_stream, owner) = (data.log_stream.as_deref().map(&mut append), data.owner.as_deref().map(&mut append));
-        if !data.is_empty() && !self.fits(record, &log_group, rows, out) {
-            out.text.truncate(log_group.start);
-            return;
-        }
-        data.events(out, |out, alone, why| {
-            reject(out, record, RejectionCode::EventInvalid, why, alone.into());
-        });
-        let payload = Payload { rows: rows..out.rows.len(), log_group, log_stream, owner, arrival: record.arrival };
-        add(out, payload);
-    }
-
-    /// Whether the store can hold the partitions of this log group; if not, the record is rejected and its rows go.
-    fn fits(&self, record: &Record, log_group: &Range<usize>, rows: usize, out: &mut Decoded) -> bool {
-        let name = std::str::from_utf8(&out.text[log_group.clone()]).expect("text is UTF-8");
-        let Err(too_long) = self.keys.check(&self.table, name) else { return true };
-        out.rows.truncate(rows);
-        reject(out, record, RejectionCode::PartitionTooLong, too_long.to_string(), record.data.clone());
-        false
+        let (log_group, log_stream, owner) =
+            (append(head.log_group), head.log_stream.map(&mut append), head.owner.map(&mut append));
+        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: record.arrival });
+        Ok(())
     }
 }
 
-fn add(out: &mut Decoded, payload: Payload) {
-    if !payload.rows.is_empty() {
-        out.counts.events += payload.rows.len() as u64;
-        out.payloads.push(payload);
+/// How far the output was before a record.
+struct Mark {
+    text: usize,
+    rows: usize,
+    rejections: usize,
+    rejected: u64,
+}
+
+impl Mark {
+    fn of(out: &Decoded) -> Self {
+        Self {
+            text: out.text.len(),
+            rows: out.rows.len(),
+            rejections: out.rejections.len(),
+            rejected: out.counts.rejections,
+        }
     }
+
+    /// Takes back what came since.
+    fn back(&self, out: &mut Decoded) {
+        out.text.truncate(self.text);
+        out.rows.truncate(self.rows);
+        out.rejections.truncate(self.rejections);
+        out.counts.rejections = self.rejected;
+    }
+}
+
+impl From<InflateError> for Refusal {
+    fn from(error: InflateError) -> Self {
+        let code = match error {
+            InflateError::TooLarge(_) => RejectionCode::TooLarge,
+            InflateError::Truncated | InflateError::Trailing | InflateError::Corrupt(_) => RejectionCode::NotDecodable,
+        };
+        Self { code, message: error.to_string() }
+    }
+}
+
+fn not_decodable(why: &str) -> Refusal {
+    Refusal { code: RejectionCode::NotDecodable, message: why.into() }
+}
+
+/// A bad event is copied out of its payload; a record rejected whole is shared.
+fn copied_bytes(rejection: &Rejection) -> usize {
+    if rejection.code == RejectionCode::EventInvalid { rejection.payload.len() } else { 0 }
+}
+
+/// Rejects a record whole, as it came.
+fn refuse(out: &mut Decoded, record: &Record, refusal: Refusal) {
+    reject(out, record, refusal.code, refusal.message, record.data.clone());
 }
 
 fn reject(out: &mut Decoded, record: &Record, code: RejectionCode, message: String, payload: Bytes) {
-    let (sequence, partition_key) = (record.sequence.clone(), record.partition_key.clone());
-    let arrival = record.arrival;
     out.counts.rejections += 1;
-    out.rejections.push(Rejection { code, message, payload, sequence, partition_key, arrival });
-}
-
-fn is_valid_time(time: Millis) -> bool {
-    (0..END_OF_TIME).contains(&time)
+    out.rejections.push(Rejection {
+        code,
+        message,
+        payload,
+        sequence: record.sequence.clone(),
+        partition_key: record.partition_key.clone(),
+        arrival: record.arrival,
+    });
 }

@@ -202,7 +202,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{Decoded, Decoder, Scratch};
+    use crate::decode::{DecodeConfig, Decoded, Decoder, Scratch};
     use crate::event::Record;
     use crate::partition::KeyLimits;
 
@@ -220,7 +220,8 @@ mod tests {
     #[test]
     fn decoding_finds_what_the_generator_says_it_made() {
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
-        let decoder = Decoder::new(1 << 20, "log_events".into(), keys);
+        let config = DecodeConfig { inflated_record_bytes: 1 << 20, table: "log_events".into(), keys };
+        let decoder = Decoder::new(config);
         let (mut totals, mut events, mut rejections, mut codes) = (Totals::default(), 0, 0, Vec::new());
         for made in Generator::new(plan(3)) {
             totals.add(&made);
@@ -231,7 +232,7 @@ mod tests {
                 arrival: made.arrival,
             };
             let mut decoded = Decoded::default();
-            assert_eq!(decoder.decode(&mut Scratch::default(), &[record], true, &mut decoded), 1);
+            assert_eq!(decoder.decode(&mut Scratch::default(), &[record], &mut decoded), 1);
             assert_eq!((decoded.counts.events, decoded.counts.rejections), (made.events, made.rejections));
             (events, rejections) = (events + decoded.counts.events, rejections + decoded.counts.rejections);
             codes.extend(decoded.rejections.iter().map(|rejection| rejection.code.as_str()));

@@ -98,6 +98,8 @@ pub fn verdict(error: &object_store::Error) -> Verdict {
             Some(408 | 409 | 412 | 425 | 429) => Verdict::Transient,
             Some(300..=499) => Verdict::Refused,
             Some(_) => Verdict::Transient,
+            // A redirect is told without its status.
+            None if text(error).contains("redirect") => Verdict::Refused,
             None => io_verdict(error),
         },
     }

@@ -18,7 +18,7 @@ pub struct Decoding {
     limit: usize,
     jobs: FuturesOrdered<Job>,
     /// The rest of a batch that came out in part.
-    alone: Option<Job>,
+    rest: Option<Job>,
     scratches: Pool<Scratch>,
     spares: Pool<Decoded>,
 }
@@ -40,7 +40,7 @@ impl Decoding {
     pub fn new(decoder: Arc<Decoder>, cores: usize) -> Self {
         // One more than there are cores, so that none of them waits for the next batch to be handed over.
         let (limit, jobs) = (cores + 1, FuturesOrdered::new());
-        Self { decoder, limit, jobs, alone: None, scratches: Pool::default(), spares: Pool::default() }
+        Self { decoder, limit, jobs, rest: None, scratches: Pool::default(), spares: Pool::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -48,33 +48,33 @@ impl Decoding {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.alone.is_none()
+        self.jobs.is_empty() && self.rest.is_none()
     }
 
     pub fn start(&mut self, shard: ShardId, batch: Batch) {
-        let job = self.job(shard, batch, false);
+        let job = self.job(shard, batch);
         self.jobs.push_back(job);
     }
 
     /// The next batch or part of one, in the order of [`Decoding::start`]. Waits for ever while there is none.
     pub async fn next(&mut self) -> Done {
-        let job = match &mut self.alone {
+        let job = match &mut self.rest {
             Some(job) => Some(job.await),
             None => self.jobs.next().await,
         };
         let Some(job) = job else { return std::future::pending().await };
         let (done, rest) = job.expect("decoding does not panic, whatever the bytes");
-        // What is left of it goes before all others, and alone: so the order holds, and memory is bounded.
-        self.alone = rest.map(|rest| self.job(done.shard.clone(), rest, true));
+        // What is left of it goes before all others: so the order holds.
+        self.rest = rest.map(|rest| self.job(done.shard.clone(), rest));
         done
     }
 
-    fn job(&self, shard: ShardId, mut batch: Batch, alone: bool) -> Job {
+    fn job(&self, shard: ShardId, mut batch: Batch) -> Job {
         let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
         let mut decoded = self.spares.take();
         spawn_blocking(move || {
             let mut scratch = scratches.take();
-            let done = decoder.decode(&mut scratch, &batch.records, alone, &mut decoded);
+            let done = decoder.decode(&mut scratch, &batch.records, &mut decoded);
             scratches.give(scratch);
             let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
             if done < batch.records.len() {

@@ -196,7 +196,7 @@ impl Worker {
                 _ = stop.changed() => {}
                 view = self.ownership.next() => self.see(view?),
                 read = self.readers.next(), if self.has_room() => self.decode(read)?,
-                done = self.decoding.next() => self.absorb(done),
+                done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
                 committed = finished(&mut self.flushing) => self.committed(committed?),
                 Some(published) = self.publishing.join_next() => self.published(published)?,
                 () = self.budget.wait_for_room(), if self.budget.room() == 0 => {}
@@ -370,12 +370,9 @@ impl Worker {
 
     /// Commits what is buffered, gives everything up, publishes, clears and leaves.
     async fn finish(mut self) -> Result<Report, WorkerError> {
+        // What is read and not yet buffered is left to the next worker: it takes as long to decode as to read again.
         self.readers.stop();
         self.ownership.stop_claiming();
-        while !self.decoding.is_empty() {
-            let done = self.decoding.next().await;
-            self.absorb(done);
-        }
         if self.flushing.is_some() {
             let committed = finished(&mut self.flushing).await?;
             self.committed(committed);

@@ -13,6 +13,7 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use super::*;
 use crate::clock::Clock;
 use crate::config::{Compression, FormatKind};
+use crate::decode::DecodeConfig;
 use crate::event::Record;
 use crate::partition::KeyLimits;
 use crate::retry::Patience;
@@ -149,7 +150,11 @@ fn parts(source: &ScriptedSource, store: &Arc<dyn ObjectStore>, drain: bool) -> 
     Parts {
         source: Arc::new(source.clone()),
         storage: Storage::new(Arc::clone(store), true, clock, Patience::default()),
-        decoder: Arc::new(Decoder::new(1 << 20, "log_events".into(), keys)),
+        decoder: Arc::new(Decoder::new(DecodeConfig {
+            inflated_record_bytes: 1 << 20,
+            table: "log_events".into(),
+            keys,
+        })),
         schema: Schema::log_events(),
         settings,
     }

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
 
 use self::content::{Content, Failed, Found};
@@ -20,8 +20,10 @@ use super::{Batch, Hold, ReadAhead, Reader, Shard, Source, SourceError};
 use crate::event::{Millis, Record, ShardId};
 use crate::position::Position;
 
+/// Files that are read at once: each takes a thread.
+pub const OPEN_FILES: usize = 8;
 /// Records are handed on in batches of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// Standard input is known again by its first bytes.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 
@@ -32,6 +34,7 @@ pub struct FileSource {
     inputs: BTreeMap<ShardId, Input>,
     read_ahead: ReadAhead,
     progress: Arc<Progress>,
+    open: Arc<Semaphore>,
 }
 
 #[derive(Clone, Debug)]
@@ -71,7 +74,13 @@ impl FileSource {
         }
         patterns.sort();
         let progress = Arc::new(Progress::new(total, inputs.values().any(|input| matches!(input, Input::Standard(_)))));
-        Ok(Self { id: format!("file:{}", patterns.join(",")), inputs, read_ahead, progress })
+        Ok(Self {
+            id: format!("file:{}", patterns.join(",")),
+            inputs,
+            read_ahead,
+            progress,
+            open: Arc::new(Semaphore::new(OPEN_FILES)),
+        })
     }
 
     /// How far reading has come; for a person who watches.
@@ -155,6 +164,7 @@ impl Source for FileSource {
             Position::After(sequence) => sequence.index().map_or(0, |index| index + 1),
             _ => 0,
         };
+        let open = Arc::clone(&self.open).acquire_owned().await.expect("the semaphore is never closed");
         let (sender, batches) = mpsc::channel(2);
         let reading = Reading {
             name: shard.to_string(),
@@ -166,6 +176,7 @@ impl Source for FileSource {
             progress: self.progress(),
             runtime: tokio::runtime::Handle::current(),
             sender,
+            _open: open,
         };
         spawn_blocking(move || reading.run(&input));
         Ok(Box::new(FileReader { batches }))
@@ -201,6 +212,7 @@ struct Reading {
     progress: Arc<Progress>,
     runtime: tokio::runtime::Handle,
     sender: mpsc::Sender<Result<Batch, SourceError>>,
+    _open: OwnedSemaphorePermit,
 }
 
 impl Reading {

@@ -16,7 +16,7 @@ use crate::retry::Retry;
 use crate::source::{Batch, Hold, ReadAhead, Reader, SourceError};
 
 /// An answer is handed on in parts of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// While it is received an answer is there as the body, as the client's copy of it, and decoded.
 const COPIES: usize = 3;
 /// "Nothing behind this" is believed only of an answer that no limit can have cut: some servers say it of every one.
@@ -100,7 +100,8 @@ impl PollingReader {
         let at_tip = at_end || (behind == Some(0) && whole);
         self.iterator = answer.next_shard_iterator;
         self.pace.called(start, bytes, at_tip);
-        if records.is_empty() && !at_end && !(at_tip && !self.said_tip) {
+        let news = at_end || (at_tip && !self.said_tip);
+        if records.is_empty() && !news {
             return Ok(());
         }
         self.said_tip = at_tip;

@@ -1,0 +1,144 @@
+//! The binary itself, against servers inside the test process.
+
+use std::collections::BTreeMap;
+use std::process::{Command, Output, Stdio};
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
+use firemain::generate::{Generator, Made, Plan, Totals};
+use tempfile::TempDir;
+
+use crate::kinesis::KinesisServer;
+use crate::s3::{ACCESS_KEY, BUCKET, REGION, S3Server, SECRET_KEY};
+
+const START: i64 = 1_711_083_600_000;
+
+fn made(seed: u64) -> (Vec<Made>, Totals) {
+    let plan = Plan { events: 3_000, log_groups: 5, seed, poison: 8, start: START, span: 2 * 3_600_000 };
+    let records: Vec<Made> = Generator::new(plan).collect();
+    let mut totals = Totals::default();
+    records.iter().for_each(|made| totals.add(made));
+    (records, totals)
+}
+
+/// Runs the binary to its end, with nothing of this process's environment.
+async fn firemain(args: &[&str], env: &[(&str, &str)]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
+    command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+fn environment<'a>(s3: &'a S3Server, kinesis: &'a KinesisServer) -> Vec<(&'a str, &'a str)> {
+    vec![
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_ENDPOINT_URL_S3", &s3.endpoint),
+        ("AWS_ENDPOINT_URL_KINESIS", &kinesis.endpoint),
+    ]
+}
+
+fn last_line(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
+}
+
+/// Every key and its bytes, by the AWS SDK: a witness that shares no code with the delivery.
+async fn objects(s3: &S3Server) -> BTreeMap<String, Vec<u8>> {
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(&s3.endpoint)
+        .region(Region::new(REGION))
+        .force_path_style(true)
+        .credentials_provider(Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test"))
+        .build();
+    let client = Client::from_conf(config);
+    let mut objects = BTreeMap::new();
+    let mut pages = client.list_objects_v2().bucket(BUCKET).into_paginator().send();
+    while let Some(page) = pages.next().await {
+        for object in page.unwrap().contents.unwrap_or_default() {
+            let key = object.key.unwrap();
+            let body = client.get_object().bucket(BUCKET).key(&key).send().await.unwrap().body;
+            objects.insert(key, body.collect().await.unwrap().to_vec());
+        }
+    }
+    objects
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_is_drained_into_s3_exactly_once() {
+    let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
+    kinesis.create("app-logs", 3).await;
+    let (records, totals) = made(1);
+    kinesis.put("app-logs", &records).await;
+    let args = ["run", "--drain", "--source", "kinesis://app-logs", "--destination", "s3://lake/logs"];
+    let mut env = environment(&s3, &kinesis);
+    env.extend([("FIREMAIN_FORMAT__KIND", "json"), ("FIREMAIN_FORMAT__COMPRESSION", "none")]);
+    for round in 0..2 {
+        let output = firemain(&args, &env).await;
+        assert!(output.status.success(), "round {round}: {}", String::from_utf8_lossy(&output.stderr));
+        let (mut ids, mut rejections) = (Vec::new(), 0);
+        for (key, body) in objects(&s3).await {
+            if key.starts_with("logs/errors/") {
+                let mut lines = String::new();
+                std::io::Read::read_to_string(&mut flate2::read::MultiGzDecoder::new(&body[..]), &mut lines).unwrap();
+                rejections += lines.lines().count() as u64;
+            } else if key.starts_with("logs/log_events/") {
+                for line in String::from_utf8(body).unwrap().lines() {
+                    let row: serde_json::Value = serde_json::from_str(line).unwrap();
+                    let time = row["timestamp"].as_str().unwrap();
+                    assert!(key.contains(&format!("/dt={}/hour={}/", &time[..10], &time[11..13])), "{time} in {key}");
+                    ids.push(row["event_id"].as_str().unwrap().to_owned());
+                }
+            } else {
+                assert!(key.starts_with("logs/_firemain/default/state/"), "{key} was left behind");
+            }
+        }
+        let rows = ids.len() as u64;
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!((rows, ids.len() as u64, rejections), (totals.events, totals.events, totals.rejections));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_named_and_ends_with_its_exit_code() {
+    let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
+    kinesis.create("app-logs", 1).await;
+    let env = environment(&s3, &kinesis);
+    let stranger: Vec<_> = env
+        .iter()
+        .map(|(name, value)| (*name, if *name == "AWS_ACCESS_KEY_ID" { "STRANGER" } else { value }))
+        .collect();
+    let nobody: Vec<_> = env.iter().filter(|(name, _)| !name.contains("KEY")).copied().collect();
+    let nobody: Vec<_> = nobody.into_iter().chain([("AWS_EC2_METADATA_DISABLED", "true")]).collect();
+    let cases: [(&str, &str, &[(&str, &str)], i32, &str); 6] = [
+        ("kinesis://no-such-stream", "s3://lake/x", &env, 1, "no-such-stream"),
+        ("kinesis://app-logs", "s3://no-such-bucket/x", &env, 1, "no-such-bucket"),
+        ("kinesis://app-logs", "s3://lake/x", &stranger, 1, "access"),
+        ("kinesis://app-logs", "s3://lake/x", &nobody, 1, "credentials"),
+        ("file:///no/such/file", "memory:///", &env, 2, "/no/such/file"),
+        ("kinesis://app-logs", "ftp://lake/x", &env, 2, "destination"),
+    ];
+    for (source, destination, env, code, names) in cases {
+        let output = firemain(&["run", "--drain", "--source", source, "--destination", destination], env).await;
+        let said = last_line(&output);
+        assert_eq!(output.status.code(), Some(code), "{source} {destination}: {said}");
+        assert!(said.to_lowercase().contains(names), "{source} {destination}: {said}");
+        assert!(!said.contains(SECRET_KEY) || SECRET_KEY == "secret", "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_demo_balances_its_books() {
+    let folder = TempDir::new().unwrap();
+    let dir = folder.path().join("demo");
+    for round in 0..2 {
+        let output = firemain(&["demo", dir.to_str().unwrap()], &[]).await;
+        let said = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "round {round}: {}", last_line(&output));
+        assert!(said.contains("The books") && said.contains("read_parquet"), "{said}");
+    }
+    std::fs::write(folder.path().join("mine"), "x").unwrap();
+    let output = firemain(&["demo", folder.path().to_str().unwrap()], &[]).await;
+    assert_eq!(output.status.code(), Some(2), "a folder that holds something else is left alone");
+}
