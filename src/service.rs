@@ -17,7 +17,7 @@ use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
 use crate::decode::{DecodeConfig, Decoder};
 use crate::retry::Patience;
-use crate::source::file::{FileSource, OPEN_FILES};
+use crate::source::file::{FileSource, OPEN_FILES, Progress};
 use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
@@ -58,10 +58,11 @@ impl RunError {
 /// Runs until a signal ends it, or, when draining or reading files, until everything is committed and published.
 pub async fn run(config: &Config, drain: bool) -> Result<Report, RunError> {
     let stop = on_signals().map_err(|error| RunError::Fatal(format!("signals can't be handled: {error}")))?;
-    let parts = build(config, drain).await?;
+    let (parts, progress) = build(config, drain).await?;
     let work = keep_working(&parts, stop.clone());
     tokio::select! {
         report = work => report,
+        () = show(progress) => unreachable!("it is shown until the work is done"),
         () = passed(stop, config.shutdown_timeout) => Err(RunError::ShutdownTimeout(config.shutdown_timeout)),
     }
 }
@@ -81,14 +82,18 @@ async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Repo
     }
 }
 
-async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
+async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progress>>), RunError> {
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(READ_AHEAD);
     let aws = aws(config).await?;
     let opened = store::open(&config.destination, aws.as_ref()).map_err(fatal)?;
+    let mut progress = None;
     let source: Arc<dyn Source> = match (&config.source, aws) {
         (SourceConfig::File(files), _) => {
-            Arc::new(FileSource::new(&files.paths, read_ahead).map_err(|error| RunError::Usage(error.to_string()))?)
+            let files = FileSource::new(&files.paths, read_ahead);
+            let files = files.map_err(|error| RunError::Usage(error.to_string()))?;
+            progress = Some(files.progress());
+            Arc::new(files)
         }
         (SourceConfig::Kinesis(stream), Some(aws)) => {
             let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, LONGEST_IDLE);
@@ -116,7 +121,15 @@ async fn build(config: &Config, drain: bool) -> Result<Parts, RunError> {
         about: about(),
     };
     let storage = Storage::new(opened.store, opened.attributes, clock, patience);
-    Ok(Parts { source, storage, decoder, schema, settings })
+    Ok((Parts { source, storage, decoder, schema, settings }, progress))
+}
+
+/// Shows how far files are read, for as long as it is polled.
+async fn show(progress: Option<Arc<Progress>>) {
+    match progress {
+        Some(progress) => progress.show().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// The AWS settings, where anything needs them. A stream's ARN names its region.

@@ -151,8 +151,11 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(command: Command) -> Result<(), Failure> {
-    let runtime =
-        tokio::runtime::Runtime::new().map_err(|error| Failure::fatal(format!("threads can't be started: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(service::blocking_threads())
+        .build()
+        .map_err(|error| Failure::fatal(format!("threads can't be started: {error}")))?;
     let result = match command {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),

@@ -7,7 +7,7 @@
 //! | 0..8 | `FMPACK` and the version as two ASCII digits |
 //! | 8..12 | length of the index |
 //! | 12..16 | CRC-32C of the index |
-//! | 16.. | the index, JSON: [`Index`] |
+//! | 16.. | the index, JSON: key, offset, length, CRC-32C, content type and metadata of each object |
 //! | then | the bodies, one after the other; offsets count from here |
 
 use bytes::Bytes;

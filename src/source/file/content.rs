@@ -93,10 +93,11 @@ fn is_container(mut window: Window<impl Read>) -> bool {
         if window.grow().is_err() {
             return false;
         }
-        match Value::parse(window.bytes()) {
+        let blank = blank_prefix(window.bytes(), true);
+        match Value::parse(&window.bytes()[blank..]) {
             Value::Records(..) => return true,
             Value::Other(end) => {
-                window.consume(end);
+                window.consume(blank + end);
                 // One payload and nothing behind it is what a gzip of a subscription holds.
                 return !is_blank_to_its_end(&mut window);
             }

@@ -2,6 +2,8 @@
 
 mod content;
 mod progress;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::BTreeMap;

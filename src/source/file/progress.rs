@@ -1,8 +1,20 @@
 //! How far the reading of files has come.
 
-use std::io::Read;
+use std::io::{IsTerminal, Read, stderr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use indicatif::{ProgressBar, ProgressStyle};
+use tokio::time::{Instant, sleep};
+use tracing::info;
+
+/// Between two looks of a bar, and between two lines of a log.
+const FRAME: Duration = Duration::from_millis(200);
+const LINE: Duration = Duration::from_secs(5);
+const WITH_TOTAL: &str = "{bar:40} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left";
+const WITHOUT_TOTAL: &str = "{spinner} {decimal_bytes}, {decimal_bytes_per_sec}";
 
 /// Counters that readers move and a person's display reads.
 #[derive(Debug, Default)]
@@ -31,6 +43,30 @@ impl Progress {
     /// Records handed on so far.
     pub fn handed_on(&self) -> u64 {
         self.records.load(Ordering::Relaxed)
+    }
+
+    /// Shows it until it is dropped: a bar on a terminal, a line now and then elsewhere.
+    pub async fn show(&self) {
+        if stderr().is_terminal() {
+            let bar = self.total.map_or_else(ProgressBar::new_spinner, ProgressBar::new);
+            let template = if self.total.is_some() { WITH_TOTAL } else { WITHOUT_TOTAL };
+            bar.set_style(ProgressStyle::with_template(template).expect("the templates are valid"));
+            loop {
+                bar.set_position(self.read());
+                sleep(FRAME).await;
+            }
+        }
+        let began = Instant::now();
+        loop {
+            sleep(LINE).await;
+            let (read, seconds) = (self.read(), began.elapsed().as_secs_f64());
+            let left = self.total.filter(|_| read > 0).map(|total| {
+                let left = total.saturating_sub(read) as f64 / read as f64 * seconds;
+                format!(" of {}, about {left:.0} s left", ByteSize::b(total))
+            });
+            let rate = ByteSize::b((read as f64 / seconds) as u64);
+            info!(records = self.handed_on(), "read {}{}, {rate}/s", ByteSize::b(read), left.unwrap_or_default());
+        }
     }
 
     pub(super) fn records(&self, records: usize) {
