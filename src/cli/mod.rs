@@ -1,4 +1,7 @@
 //! The command line: one file a subcommand.
+//!
+//! What was typed becomes the top layer of the configuration; this is also where the environment is handed to
+//! [`crate::config`]. How a command ended is a [`Failure`], or nothing.
 
 mod check_config;
 mod demo;
@@ -10,9 +13,10 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::layers::{Layer, Origin, Said, Value};
-use crate::config::{self, Loaded};
+use crate::config::layers::{Layer, Origin, SOURCE_URL, Said, Value};
+use crate::config::{self, Loaded, keys};
 use crate::service;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
@@ -22,10 +26,11 @@ pub struct Cli {
     #[command(subcommand)]
     command: Command,
     /// How log lines on standard error look
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, help_heading = "Logging")]
     log_format: LogFormat,
-    /// Which log lines are shown: a level, or a filter such as `info,firemain::commit=debug` [env: RUST_LOG]
-    #[arg(long, global = true, value_name = "FILTER")]
+    /// Which log lines are shown: off, error, warn, info, debug or trace, or a filter by module such as
+    /// `info,firemain::commit=debug` [env: RUST_LOG] [default: info]
+    #[arg(long, global = true, value_name = "FILTER", value_parser = log_filter, help_heading = "Logging")]
     log_level: Option<String>,
 }
 
@@ -39,6 +44,37 @@ Examples:
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 128 + n ended by a second signal n.";
 
+const RUN_EXAMPLES: &str = "\
+Every key of the configuration can also be set from the environment: FIREMAIN_ and the key in capitals, with __ for \
+each dot. A flag goes before the environment, the environment before the file, the file before the default. \
+docs/configuration.md describes all keys. AWS settings come from the standard chain: AWS_REGION, credentials, \
+AWS_ENDPOINT_URL.
+
+Examples:
+  firemain run --config firemain.toml               a service: deliver until SIGTERM or SIGINT
+  FIREMAIN_FLUSH__INTERVAL=60s firemain run --config firemain.toml
+                                                    the same with one key changed
+  firemain run --source 'file:///var/log/records/*.json.gz' --destination file:///var/lib/lake
+                                                    files into a local lake, then end
+  zcat records.gz | firemain run --source - --destination s3://my-lake/logs --format json
+                                                    standard input into gzip JSON on S3";
+
+const CHECK_EXAMPLES: &str = "\
+Prints each key with the value that counts and where it was said: a flag, a variable, a place in the file, or the \
+default. Takes the flags of `firemain run`, and reads neither the source nor the destination.
+
+Examples:
+  firemain check-config --config firemain.toml
+  FIREMAIN_FLUSH__INTERVAL=60s firemain check-config --config firemain.toml";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  firemain generate --events 100000 --out records.ndjson
+  firemain run --source \"file://$PWD/records.ndjson\" --destination \"file://$PWD/lake\"
+                                                    make records, then deliver them
+  firemain generate --events 1000000 --poison 10 --to-stream app-logs
+                                                    load a stream, with some records that can't be delivered";
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LogFormat {
     Text,
@@ -48,41 +84,43 @@ enum LogFormat {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Deliver: read the source, write the lake, until a signal (or, with --drain, until all there is is delivered)
+    #[command(after_help = RUN_EXAMPLES)]
     Run(run::RunArgs),
     /// Check a configuration, and show each value and where it was said
+    #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ConfigArgs),
     /// Make realistic subscription records, for load tests and tries
+    #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
     /// Deliver a made-up stream into a local lake and show what came of it: no account, no server
     Demo(demo::DemoArgs),
 }
 
 /// Where the configuration comes from. Flags go before environment (FIREMAIN_…) before file before defaults.
-#[derive(Debug, Args)]
+// The help of a key's flag is made from the list of keys.
+#[derive(Debug, Default, Args)]
 struct ConfigArgs {
-    /// Configuration in TOML
+    /// Configuration in TOML. Without it there are flags, environment and defaults
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// What to read: kinesis://NAME (or kinesis://ARN), file:///path/glob, or - for standard input
-    #[arg(long, value_name = "URL", allow_hyphen_values = true)]
-    source: Option<String>,
-    /// Where the lake is: s3://bucket/prefix, file:///folder or memory:///
+    /// What to read, as a URL: kinesis://NAME (or an ARN after kinesis://), file:///path/glob, or - for standard
+    /// input. Goes before any source that environment or file name
     #[arg(long, value_name = "URL")]
+    source: Option<String>,
+    #[arg(long, value_name = "URL", help = keys::get("destination").help())]
     destination: Option<String>,
-    /// The format of the lake's objects: parquet or json
-    #[arg(long, value_name = "FORMAT")]
+    #[arg(long, value_name = "FORMAT", help = keys::get("format.kind").help())]
     format: Option<String>,
-    /// Name of the group, whose workers share the work
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = keys::get("group").help())]
     group: Option<String>,
-    /// How long a row waits at most before its flush begins, such as 60s
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", help = keys::get("flush.interval").help())]
     flush_interval: Option<String>,
 }
 
-/// Why a command ended, and how: the last line on standard error, and the exit code.
+/// Why a command failed, and how: the last lines on standard error, and the exit code.
 #[derive(Debug)]
 pub struct Failure {
+    /// A line each; the last one says what to do.
     message: String,
     code: u8,
 }
@@ -104,7 +142,9 @@ pub fn main() -> ExitCode {
     match dispatch(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("firemain: {}", failure.message);
+            for line in failure.message.lines() {
+                eprintln!("firemain: {line}");
+            }
             ExitCode::from(failure.code)
         }
     }
@@ -128,9 +168,10 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 }
 
 fn log_to_standard_error(cli: &Cli) {
+    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = match &cli.log_level {
-        Some(filter) => EnvFilter::new(filter),
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        Some(filter) => builder.parse_lossy(filter),
+        None => builder.from_env_lossy(),
     };
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {
@@ -139,49 +180,128 @@ fn log_to_standard_error(cli: &Cli) {
     }
 }
 
+/// A filter that shows what was meant: a lone word that is no level would be taken as a module, and hide all others.
+fn log_filter(text: &str) -> Result<String, String> {
+    let is_level = |part: &str| !part.is_empty() && part.parse::<LevelFilter>().is_ok();
+    let stray = text.split(',').find(|part| !part.contains('=') && !is_level(part));
+    if let Some(part) = stray {
+        return Err(format!("{part:?} is no level: off, error, warn, info, debug, trace, or module=level"));
+    }
+    EnvFilter::builder().parse(text).map(|_| text.to_owned()).map_err(|error| error.to_string())
+}
+
 impl ConfigArgs {
     /// The configuration, of flags, environment and file.
     fn load(&self) -> Result<Loaded, Failure> {
-        let text = self.config.as_ref().map(|path| {
-            let read = std::fs::read_to_string(path);
-            read.map_err(|error| Failure::usage(format!("configuration {}: {error}", path.display())))
-        });
-        let text = text.transpose()?;
-        let name = self.config.as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-        let file = text.as_deref().map(|text| (name.as_str(), text));
-        let variables =
-            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        config::load(self.flags()?, variables, file).map_err(|bad| Failure::usage(bad.to_string()))
+        let file = match &self.config {
+            Some(path) => {
+                let name = path.display().to_string();
+                let read = std::fs::read_to_string(path);
+                let text = read.map_err(|error| {
+                    Failure::usage(format!("configuration {name} can't be read: {error}; check --config"))
+                })?;
+                Some((name, text))
+            }
+            None => None,
+        };
+        let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
+        config::load(self.flags(), std::env::vars_os(), file).map_err(|bad| Failure::usage(bad.to_string()))
     }
 
-    fn flags(&self) -> Result<Layer, Failure> {
-        let mut layer = Layer::new();
-        let mut say = |path, flag, value: Value| layer.insert(path, Said { value, origin: Origin::Flag(flag) });
+    fn flags(&self) -> Layer {
         let flags = [
+            (SOURCE_URL, "--source", &self.source),
             ("destination", "--destination", &self.destination),
             ("format.kind", "--format", &self.format),
             ("group", "--group", &self.group),
             ("flush.interval", "--flush-interval", &self.flush_interval),
         ];
-        for (path, flag, value) in flags {
-            if let Some(value) = value {
-                say(path, flag, Value::Text(value.clone()));
+        let said = flags.into_iter().filter_map(|(path, flag, value)| {
+            Some((path, Said { value: Value::Text(value.clone()?), origin: Origin::Flag(flag) }))
+        });
+        said.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::config::SourceConfig;
+
+    fn parse(line: &[&str]) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(["firemain"].iter().chain(line))
+    }
+
+    fn load(line: &[&str]) -> Loaded {
+        let line = [&["check-config"], line].concat();
+        let Command::CheckConfig(args) = parse(&line).unwrap().command else { panic!("another command") };
+        config::load(args.flags(), [], None).unwrap()
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_flag_of_a_key_is_there_and_says_its_default() {
+        let mut command = Cli::command();
+        let run = command.find_subcommand_mut("run").unwrap();
+        let help = run.render_long_help().to_string();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        for key in keys::KEYS {
+            let Some(flag) = key.flag else { continue };
+            let argument = run.get_arguments().find(|argument| argument.get_long() == flag.strip_prefix("--"));
+            assert!(argument.is_some(), "{flag} of {}", key.path);
+            if let Some(default) = key.default {
+                assert!(help.contains(&format!("[default: {default}]")), "{default} in {help}");
             }
         }
-        if let Some(url) = &self.source {
-            let (path, value) = match url.split_once("://") {
-                _ if url == "-" => ("source.file.paths", Value::List(vec![url.clone()])),
-                Some(("kinesis", name)) if !name.is_empty() => ("source.kinesis.stream", Value::Text(name.to_owned())),
-                Some(("file", path)) if path.starts_with('/') => {
-                    ("source.file.paths", Value::List(vec![path.to_owned()]))
-                }
-                _ => {
-                    let message = format!("--source {url}: kinesis://NAME, file:///path/glob or - is wanted");
-                    return Err(Failure::usage(message));
-                }
-            };
-            say(path, "--source", value);
+    }
+
+    #[test]
+    fn flags_are_the_top_layer() {
+        let said = load(&["--source", "-", "--destination", "memory:///", "--format", "json", "--group", "g"]);
+        let SourceConfig::File(files) = &said.config.source else { panic!("another source") };
+        assert_eq!(files.paths, ["-"]);
+        assert_eq!(said.config.group, "g");
+        assert!(said.values.contains(&("format.kind", "\"json\"".to_owned(), Origin::Flag("--format"))));
+        assert!(said.values.contains(&("source.file.paths", "[\"-\"]".to_owned(), Origin::Flag("--source"))));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_wrong_usage() {
+        for (line, kind) in [
+            (&["run", "--dry-drain"][..], ErrorKind::UnknownArgument),
+            (&["rum"], ErrorKind::InvalidSubcommand),
+            (&["run", "--source", "--drain"], ErrorKind::InvalidValue),
+            (&["run", "--log-format", "xml"], ErrorKind::InvalidValue),
+            (&["run", "--log-level", "bogus"], ErrorKind::ValueValidation),
+            (&["generate", "--out", "x", "--to-stream", "y"], ErrorKind::ArgumentConflict),
+        ] {
+            let error = parse(line).unwrap_err();
+            assert_eq!((error.kind(), error.exit_code()), (kind, 2), "{line:?}: {error}");
         }
-        Ok(layer)
+    }
+
+    #[test]
+    fn log_filters_are_levels_or_levels_by_module() {
+        for good in ["info", "WARN", "off", "info,firemain::commit=debug", "firemain=trace"] {
+            assert_eq!(log_filter(good).as_deref(), Ok(good));
+        }
+        for bad in ["bogus", "info,firemain", "firemain=loud", "", "info,"] {
+            assert!(log_filter(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_file_that_is_not_there_is_wrong_usage_and_named() {
+        let args = ConfigArgs { config: Some("/nowhere/absent.toml".into()), ..ConfigArgs::default() };
+        let failure = args.load().unwrap_err();
+        assert_eq!(failure.code, 2);
+        assert!(failure.message.contains("/nowhere/absent.toml"), "{}", failure.message);
     }
 }

@@ -1,5 +1,14 @@
-//! Every key of the configuration: the one list that parsing, suggestions, `check-config` and the reference are made
-//! from.
+//! Every key of the configuration: the one list that parsing, suggestions, `--help`, `check-config` and
+//! `docs/configuration.md` are made from.
+//!
+//! Invariant: every default and every bound parses; a test holds it.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// Similarity (Jaro-Winkler, 0 to 1) from which on a known key was probably meant.
+const PROBABLY_MEANT: f64 = 0.8;
 
 /// A key, its values and what it is for.
 #[derive(Clone, Copy, Debug)]
@@ -7,7 +16,10 @@ pub struct Key {
     /// As in the file, sections joined by dots: `flush.interval`.
     pub path: &'static str,
     pub values: Values,
+    /// `None`: the key must be set, or its default depends on another key (`about` says how).
     pub default: Option<&'static str>,
+    /// The flag that sets it, where there is one.
+    pub flag: Option<&'static str>,
     pub about: &'static str,
 }
 
@@ -19,6 +31,7 @@ pub enum Values {
     Duration(&'static str, &'static str),
     /// Between two sizes, both allowed.
     Size(&'static str, &'static str),
+    /// Between two numbers, both allowed.
     Count(u64, u64),
     Choice(&'static [&'static str]),
     List(&'static str),
@@ -29,26 +42,51 @@ impl Values {
     pub fn describe(self) -> String {
         match self {
             Self::Text(what) | Self::List(what) => what.to_owned(),
-            Self::Duration(least, most) => format!("a duration from {least} to {most}, such as \"90s\" or \"5m\""),
-            Self::Size(least, most) => format!("a size from {least} to {most}, such as \"64MiB\""),
+            Self::Duration(least, most) => format!("a duration from {least} to {most}, such as \"90s\" or \"1m30s\""),
+            Self::Size(least, most) => {
+                format!("a size from {least} to {most}, such as \"64MiB\", \"128MB\" or a number of bytes")
+            }
             Self::Count(least, most) => format!("a whole number from {least} to {most}"),
-            Self::Choice(choices) => choices.join(" | "),
+            Self::Choice(choices) => match choices {
+                [others @ .., last] if !others.is_empty() => format!("{} or {last}", others.join(", ")),
+                few => few.concat(),
+            },
         }
     }
 }
 
 const fn key(path: &'static str, values: Values, default: Option<&'static str>, about: &'static str) -> Key {
-    Key { path, values, default, about }
+    Key { path, values, default, flag: None, about }
+}
+
+impl Key {
+    const fn flag(mut self, flag: &'static str) -> Self {
+        self.flag = Some(flag);
+        self
+    }
+
+    /// The environment variable that sets it: `FIREMAIN_FLUSH__INTERVAL`.
+    pub fn variable(&self) -> String {
+        variable(self.path)
+    }
+
+    /// Its flag's `--help`.
+    pub fn help(&self) -> String {
+        let default = self.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
+        let about = self.about.replace('`', "");
+        format!("{about} Takes {} [key: {}] [env: {}]{default}", self.values.describe(), self.path, self.variable())
+    }
 }
 
 pub const KEYS: &[Key] = &[
     key(
         "group",
-        Values::Text("up to 128 letters, digits, `.`, `_` and `-`, not a dot first"),
+        Values::Text("1 to 128 letters (a to z), digits, dots, underscores and hyphens, not a dot first"),
         Some("default"),
         "Names the shared state under `<destination>/_firemain/`. Workers of one group share the shards; two groups \
          read the same stream without disturbing each other.",
-    ),
+    )
+    .flag("--group"),
     key(
         "lease_timeout",
         Values::Duration("1s", "10m"),
@@ -74,34 +112,38 @@ pub const KEYS: &[Key] = &[
         "destination",
         Values::Text("s3://bucket/prefix, file:///folder or memory:///"),
         None,
-        "Where the lake is. All state is kept there too, under `_firemain/`.",
-    ),
+        "Where the lake is; it has to be set. All state is kept there too, under `_firemain/`.",
+    )
+    .flag("--destination"),
     key(
         "source.kinesis.stream",
-        Values::Text("a stream's name or ARN"),
+        Values::Text("a stream's name or ARN, such as \"app-logs\""),
         None,
         "The Kinesis data stream to read. An ARN also names its region.",
-    ),
+    )
+    .flag("--source"),
     key(
         "source.kinesis.start",
-        Values::Text("trim_horizon, latest or an RFC 3339 time"),
+        Values::Text("trim_horizon, latest or an RFC 3339 time such as \"2024-03-22T05:00:00Z\""),
         Some("trim_horizon"),
         "Where a shard is read from that the group has never seen: the oldest record, the moment of the first start, \
          or a time.",
     ),
     key(
         "source.file.paths",
-        Values::List("a list of globs; \"-\" is standard input"),
+        Values::List("a list of globs, such as [\"samples/*.json.gz\"]; \"-\" is standard input"),
         None,
         "Files to read instead of a stream, in any of the shapes that records come in, gzip or not. The run ends by \
          itself when all are read.",
-    ),
+    )
+    .flag("--source"),
     key(
         "flush.interval",
         Values::Duration("1s", "1h"),
         Some("5m"),
         "How long a row waits at most before its flush begins. Longer makes fewer and larger objects.",
-    ),
+    )
+    .flag("--flush-interval"),
     key(
         "flush.buffer_bytes",
         Values::Size("1MiB", "64GiB"),
@@ -121,7 +163,8 @@ pub const KEYS: &[Key] = &[
         Some("5000"),
         "Past so many open partitions the flush comes early.",
     ),
-    key("format.kind", Values::Choice(&["parquet", "json"]), Some("parquet"), "The format of the tables' objects."),
+    key("format.kind", Values::Choice(&["parquet", "json"]), Some("parquet"), "The format of the tables' objects.")
+        .flag("--format"),
     key(
         "format.compression",
         Values::Choice(&["zstd", "snappy", "gzip", "none"]),
@@ -137,7 +180,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "errors.prefix",
-        Values::Text("a folder below the destination"),
+        Values::Text("a folder below the destination, such as \"errors\""),
         Some("errors"),
         "Where rejections are delivered, with their payload.",
     ),
@@ -154,48 +197,59 @@ pub fn find(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }
 
-/// The environment variable of a key: `FIREMAIN_FLUSH__INTERVAL`.
+/// The key of a path that is in the list for certain.
+pub fn get(path: &'static str) -> &'static Key {
+    find(path).expect("the path of a key in the list")
+}
+
+/// The keys in a section, at any depth.
+pub fn in_section(section: &str) -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().filter(move |key| key.path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.')))
+}
+
+/// The environment variable of a path: `FIREMAIN_FLUSH__INTERVAL`.
 pub fn variable(path: &str) -> String {
     format!("FIREMAIN_{}", path.to_uppercase().replace('.', "__"))
 }
 
-/// The key that was probably meant.
-pub fn nearest(path: &str) -> &'static str {
-    let distance = |key: &&Key| {
-        let last = key.path.rsplit('.').next().unwrap_or(key.path);
-        let typed = path.rsplit('.').next().unwrap_or(path);
-        let closeness = strsim::jaro_winkler(key.path, path).max(strsim::jaro_winkler(last, typed));
-        (closeness * 1e6) as u64
-    };
-    KEYS.iter().max_by_key(distance).map_or("", |key| key.path)
+/// `5m`, `1h30m`, `500ms`.
+pub fn duration(text: &str) -> Option<Duration> {
+    humantime::parse_duration(text).ok()
 }
 
-/// The reference of all keys, as Markdown: `docs/configuration.md` is this.
-pub fn reference() -> String {
-    let mut text = String::from(REFERENCE_HEAD);
-    for key in KEYS {
-        let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
-        let values = key.values.describe();
-        text.push_str(&format!(
-            "\n## `{}`\n\n{}\n\nValues: {values}. Default: {default}. Variable: `{}`.\n",
-            key.path,
-            key.about,
-            variable(key.path)
-        ));
+/// Bytes: `256MiB`, `128MB`, `1048576`.
+pub fn size(text: &str) -> Option<u64> {
+    text.parse::<ByteSize>().ok().map(|size| size.as_u64())
+}
+
+/// The known key next to a mistaken one, as half a sentence that suggests it; `show` says how to write its path.
+pub fn nearest_key(typed: &str, show: impl Fn(&str) -> String) -> String {
+    suggestion(KEYS.iter().map(|key| key.path), "key", typed, show)
+}
+
+/// The same for sections.
+pub fn nearest_section(typed: &str) -> String {
+    let sections = KEYS.iter().flat_map(|key| key.path.match_indices('.').map(|(at, _)| &key.path[..at]));
+    suggestion(sections, "section", typed, str::to_owned)
+}
+
+fn suggestion(
+    known: impl Iterator<Item = &'static str>,
+    what: &str,
+    typed: &str,
+    show: impl Fn(&str) -> String,
+) -> String {
+    let nearest = known.map(|path| (similarity(path, typed), path)).max_by(|(a, _), (b, _)| a.total_cmp(b));
+    let (similarity, path) = nearest.expect("the list of keys is not empty");
+    if similarity >= PROBABLY_MEANT {
+        format!("did you mean `{}`?", show(path))
+    } else {
+        format!("the nearest known {what} is `{}`", show(path))
     }
-    text
 }
 
-const REFERENCE_HEAD: &str = "\
-# Configuration
-
-Flags go before the environment, the environment before the file (`--config FILE`, TOML), the file before defaults.
-`firemain check-config` shows what counts and where it was said. In the file a key `a.b` is `b` in the section `[a]`.
-Exactly one source is set; a source from a flag or the environment replaces one of another kind in the file.
-
-AWS settings come from the standard chain: `AWS_REGION`, credentials (environment, profile, task role),
-`AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL_KINESIS`. Needed on the stream:
-`kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords` (and
-`kms:Decrypt` for its key); on the bucket `s3:ListBucket`, on its objects `s3:GetObject`, `s3:PutObject`,
-`s3:DeleteObject`, `s3:AbortMultipartUpload` (and `kms:GenerateDataKey`, `kms:Decrypt` for its key).
-";
+/// Of the whole paths or of their last parts, for a key in the wrong section.
+fn similarity(known: &str, typed: &str) -> f64 {
+    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_owned();
+    strsim::jaro_winkler(known, typed).max(strsim::jaro_winkler(&last(known), &last(typed)))
+}

@@ -1,15 +1,21 @@
 //! What a run is told: file, environment and flags, parsed into types that cannot be wrong.
 //!
 //! [`keys`] lists every key, [`layers`] finds out which value of it counts, and [`Loaded`] is what comes out: a valid
-//! [`Config`] and the origin of each value. The command line's entry point hands the environment in: nothing else reads
-//! it.
+//! [`Config`] and the origin of each value. A value that a higher layer overrides is not looked at, so it cannot be
+//! wrong; what is wrong is all reported at once.
+//!
+//! Absent on purpose: reading the environment or a file. The command line hands both in, so that a test needs neither.
 
 mod build;
 pub mod keys;
 pub mod layers;
 #[cfg(test)]
+mod reference;
+#[cfg(test)]
 mod tests;
+mod values;
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -20,24 +26,46 @@ use crate::event::Millis;
 /// Something wrong with the configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    pub place: Origin,
+    /// The key, variable or flag.
+    pub subject: String,
+    /// `None` for what was not said at all.
+    pub place: Option<Origin>,
+    /// Names the subject, its value and what is allowed.
     pub message: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        match &self.place {
+            Some(place) => write!(f, "{place}: {}", self.message),
+            None => f.write_str(&self.message),
+        }
     }
 }
 
-/// Everything that is wrong, a line each.
+/// Everything that is wrong, a line each; the last line names the first key and what to do.
 #[derive(Debug, thiserror::Error)]
 pub struct BadConfig(pub Vec<Problem>);
 
+impl BadConfig {
+    /// Flags first, then the environment, then the file from top to bottom, then what is missing.
+    fn new(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| (a.place.is_none(), &a.place).cmp(&(b.place.is_none(), &b.place)));
+        Self(problems)
+    }
+}
+
 impl fmt::Display for BadConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let lines: Vec<String> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&lines.join("\n"))
+        match self.0.as_slice() {
+            [one] => write!(f, "{one}"),
+            all => {
+                all.iter().try_for_each(|problem| writeln!(f, "{problem}"))?;
+                let first = all.first().map_or("", |problem| &problem.subject);
+                write!(f, "{} things are wrong in the configuration, the first is `{first}`: ", all.len())?;
+                f.write_str("correct what the lines above name, then run `firemain check-config`")
+            }
+        }
     }
 }
 
@@ -45,20 +73,32 @@ impl fmt::Display for BadConfig {
 #[derive(Clone, Debug)]
 pub struct Loaded {
     pub config: Config,
-    /// Each key that has a value, as text, and its origin; in the order of [`keys::KEYS`].
+    /// Each key that has a value, as TOML, and its origin; in the order of [`keys::KEYS`].
     pub values: Vec<(&'static str, String, Origin)>,
 }
 
 /// Puts flags, environment and file together, in this order, over the defaults.
+///
+/// Of `environment` only the variables that begin with `FIREMAIN_` count; `file` is the file's name, for messages, and
+/// its text.
 pub fn load(
     flags: Layer,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
     file: Option<(&str, &str)>,
 ) -> Result<Loaded, BadConfig> {
     let mut problems = Vec::new();
+    let flags = layers::flags(flags, &mut problems);
     let environment = layers::environment(environment, &mut problems);
-    let file = file.map(|(name, text)| layers::file(name, text, &mut problems)).unwrap_or_default();
-    let said = layers::merge(vec![flags, environment, file], &mut problems);
+    let file = match file.map(|(name, text)| layers::file(name, text, &mut problems)) {
+        Some(Ok(layer)) => layer,
+        None => Layer::new(),
+        // Nobody knows what it says: to call its keys missing would mislead.
+        Some(Err(not_toml)) => {
+            problems.push(not_toml);
+            return Err(BadConfig::new(problems));
+        }
+    };
+    let said = layers::merge([flags, environment, file], &mut problems);
     build::build(&said, problems)
 }
 

@@ -1,0 +1,155 @@
+//! `docs/configuration.md`, made from the list of keys. The file is written anew by
+//! `UPDATE_DOCS=1 cargo test --lib config::reference`.
+
+use std::fmt::Write as _;
+
+use super::keys::{KEYS, Key, Values};
+use super::layers::{Layer, Origin};
+use super::load;
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+
+const HEAD: &str = r#"# Configuration
+
+<!-- Made from src/config/keys.rs: UPDATE_DOCS=1 cargo test --lib config::reference -->
+
+A value can be said in four places. The first one of them counts; what it overrides is not looked at.
+
+1. a flag: `--flush-interval 60s`
+2. an environment variable: `FIREMAIN_` and the key in capitals, with `__` for each dot: `FIREMAIN_FLUSH__INTERVAL=60s`
+3. the TOML file that `--config` names
+4. the default
+
+`firemain check-config --config firemain.toml` shows each value that counts and where it was said. An unknown key or
+`FIREMAIN_` variable, or a value that a key does not take, ends Firemain with exit code 2 and a line for each mistake.
+
+There is exactly one source. The topmost place that names a kind of source decides the kind: `--source file:///x` goes
+before a stream in the file, and what the file says of Kinesis then does not count. `--source` takes `kinesis://NAME` (or
+an ARN after `kinesis://`), `file:///path/glob` or `-` for standard input. Paths in URLs are taken as they are written;
+nothing is percent-decoded.
+
+A list in a variable is a TOML array (`["a,b.gz", "c.gz"]`) or its items with commas between them (`a.gz,c.gz`).
+
+"#;
+
+const EXAMPLE: &str = r#"group = "default"
+lease_timeout = "30s"
+shutdown_timeout = "110s"
+stuck_after = "10m"
+destination = "s3://my-lake/logs"       # also file:///var/lib/lake and memory:///
+
+[source.kinesis]                        # exactly one source
+stream = "app-logs"
+start = "trim_horizon"
+# [source.file]
+# paths = ["samples/*.json.gz"]
+
+[flush]
+interval = "5m"
+buffer_bytes = "256MiB"
+object_bytes = "128MiB"
+open_partitions = 5000
+
+[format]
+kind = "parquet"
+compression = "zstd"
+level = 3
+
+[errors]
+prefix = "errors"
+
+[limits]
+inflated_record_bytes = "64MiB"
+"#;
+
+const TAIL: &str = r#"## AWS
+
+AWS settings are not keys of Firemain. They come from the standard chain and hold for Kinesis and S3 alike: `AWS_REGION`,
+credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`,
+`AWS_ENDPOINT_URL_KINESIS` for other endpoints. With an endpoint set, S3 is addressed path-style.
+
+What Firemain needs leave for:
+
+- on the stream: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords`,
+  and `kms:Decrypt` for its key
+- on the bucket: `s3:ListBucket`
+- on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
+  `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
+
+## Logging
+
+`--log-level` (or `RUST_LOG`) chooses the log lines on standard error, `--log-format json` makes each a JSON object.
+
+## Kubernetes
+
+A service called `firemain` makes Kubernetes set variables such as `FIREMAIN_SERVICE_HOST` in its pods, which Firemain
+refuses as unknown. Set `enableServiceLinks: false` in the pod, or give the service another name.
+"#;
+
+fn reference() -> String {
+    let mut text = format!("{HEAD}All keys, with their defaults and an example where there is none:\n\n");
+    let _ = write!(text, "```toml\n{EXAMPLE}```\n\n## Top level\n");
+    let mut above = "";
+    for key in KEYS {
+        let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
+        if section != above {
+            let _ = write!(text, "\n## `[{section}]`\n");
+            above = section;
+        }
+        let _ = write!(text, "\n### `{name}`\n\n{}\n\n- Takes: {}\n", wrapped(key.about), key.values.describe());
+        if let Some(default) = shown_default(key) {
+            let _ = writeln!(text, "- Default: {default}");
+        }
+        let flag = key.flag.map(|flag| format!(", or the flag `{flag}`")).unwrap_or_default();
+        let _ = writeln!(text, "- Set by: `{}`{flag}", key.variable());
+    }
+    text + "\n" + TAIL
+}
+
+fn shown_default(key: &Key) -> Option<String> {
+    let default = key.default?;
+    Some(if matches!(key.values, Values::Count(..)) { format!("`{default}`") } else { format!("`\"{default}\"`") })
+}
+
+/// In lines of up to 120 characters.
+fn wrapped(text: &str) -> String {
+    let mut lines = vec![String::new()];
+    for word in text.split_whitespace() {
+        let last = lines.last_mut().expect("one line is there from the start");
+        if last.is_empty() {
+            last.push_str(word);
+        } else if last.chars().count() + 1 + word.chars().count() <= 120 {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn the_reference_is_what_the_list_of_keys_says() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PATH, reference()).unwrap();
+    }
+    let written = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert!(written == reference(), "{PATH} is old: UPDATE_DOCS=1 cargo test --lib config::reference writes it anew");
+}
+
+#[test]
+fn the_example_is_valid_whole_and_says_the_defaults() {
+    let said = load(Layer::new(), [], Some(("example", EXAMPLE))).unwrap();
+    for key in KEYS {
+        let Some((_, value, origin)) = said.values.iter().find(|(path, ..)| *path == key.path) else {
+            assert_eq!(key.path, "source.file.paths", "not in the example");
+            continue;
+        };
+        assert!(matches!(origin, Origin::File { .. }), "{} is not in the example", key.path);
+        if let Some(default) = key.default {
+            assert_eq!(value.trim_matches('"'), default, "{}", key.path);
+        }
+    }
+    let minimal = "destination = \"s3://my-lake/logs\"\nsource.kinesis.stream = \"app-logs\"\n";
+    assert_eq!(load(Layer::new(), [], Some(("minimal", minimal))).unwrap().config, said.config);
+}

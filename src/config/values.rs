@@ -1,0 +1,116 @@
+//! Values with a form of their own: names, URLs, times. An error says what is wrong with the value, or nothing where
+//! the list of keys says it well enough.
+
+use std::path::PathBuf;
+
+use chrono::DateTime;
+use object_store::path::Path;
+
+use super::{Destination, Start};
+
+const LONGEST_NAME: usize = 128;
+/// Bytes of the destination's prefix and of the error prefix. S3 takes 1,024 for a whole key: with these, every key
+/// that does not hold a log group fits.
+const LONGEST_DESTINATION_PREFIX: usize = 512;
+const LONGEST_ERRORS_PREFIX: usize = 200;
+/// What else is in the lake, by its first folder.
+const TAKEN: [&str; 2] = ["_firemain", "log_events"];
+
+/// Letters, digits, `.`, `_` and `-`: what Kinesis takes as a stream's name, and a folder can be called anywhere.
+fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// A group: a folder's name, not hidden.
+pub fn group(text: &str) -> Result<String, String> {
+    if is_name(text) && !text.starts_with('.') { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// A stream's name, or `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME` of any AWS partition.
+pub fn stream(text: &str) -> Result<String, String> {
+    let name = if text.starts_with("arn:") {
+        match text.splitn(6, ':').collect::<Vec<_>>().as_slice() {
+            [_, partition, "kinesis", region, account, resource]
+                if [partition, region, account].iter().all(|part| !part.is_empty()) =>
+            {
+                resource.strip_prefix("stream/").unwrap_or_default()
+            }
+            _ => "",
+        }
+    } else {
+        text
+    };
+    match is_name(name) {
+        true => Ok(text.to_owned()),
+        false if text.starts_with("arn:") => Err("a stream's ARN is arn:aws:kinesis:REGION:ACCOUNT:stream/NAME".into()),
+        false => Err(String::new()),
+    }
+}
+
+/// Where a shard that is new to the group starts.
+pub fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "trim_horizon" => Ok(Start::TrimHorizon),
+        "latest" => Ok(Start::Latest),
+        _ => match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Ok(Start::At(time.timestamp_millis())),
+            Err(_) => Err(String::new()),
+        },
+    }
+}
+
+/// A destination's URL. Paths are taken as they are: nothing in them is percent-decoded.
+pub fn destination(text: &str) -> Result<Destination, String> {
+    match text.split_once("://") {
+        Some(("s3", rest)) => s3(rest),
+        Some(("file", folder)) if folder.starts_with('/') && !folder.trim_matches('/').is_empty() => {
+            Ok(Destination::File { folder: PathBuf::from(folder) })
+        }
+        Some(("file", _)) => Err("a file URL names an absolute folder: file:///folder".to_owned()),
+        Some(("memory", "" | "/")) => Ok(Destination::Memory),
+        Some(("memory", _)) => Err("memory:/// takes no path".to_owned()),
+        Some((scheme, _)) => Err(format!("{scheme} is no kind of destination")),
+        None if text.starts_with('/') => Err(format!("for a folder, write file://{text}")),
+        None => Err("not a URL".to_owned()),
+    }
+}
+
+fn s3(rest: &str) -> Result<Destination, String> {
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let prefix = prefix.trim_matches('/');
+    // What old buckets and stand-ins allow too; the service has the last word.
+    let is_bucket = (3..=255).contains(&bucket.len())
+        && bucket.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte));
+    if !is_bucket {
+        return Err("the bucket is missing, or has characters that no bucket has".to_owned());
+    }
+    check_folder(prefix, LONGEST_DESTINATION_PREFIX)?;
+    Ok(Destination::S3 { bucket: bucket.to_owned(), prefix: prefix.to_owned() })
+}
+
+/// The error prefix: relative, and not where something else is.
+pub fn errors_prefix(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return Err("it starts with a slash, but it is below the destination".to_owned());
+    }
+    let folder = text.strip_suffix('/').unwrap_or(text);
+    if folder.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    check_folder(folder, LONGEST_ERRORS_PREFIX)?;
+    match folder.split('/').next() {
+        Some(first) if TAKEN.contains(&first) => Err(format!("{first} holds other things")),
+        _ => Ok(folder.to_owned()),
+    }
+}
+
+fn check_folder(folder: &str, longest: usize) -> Result<(), String> {
+    if folder.len() > longest {
+        return Err(format!("it has {} bytes; at most {longest} leave room for the keys below it", folder.len()));
+    }
+    match Path::parse(folder) {
+        Ok(path) if path.as_ref() == folder => Ok(()),
+        _ => Err("it has an empty part, `.`, `..` or a control character".to_owned()),
+    }
+}
