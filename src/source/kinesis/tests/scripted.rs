@@ -297,9 +297,14 @@ async fn a_shard_that_fails_holds_nothing_while_it_waits() {
     let mut bad = source.open(&"shardId-000000000001".into(), &Position::TrimHorizon).await.unwrap();
     let bad = tokio::spawn(async move { bad.next().await });
     let mut good = source.open(&"shardId-000000000000".into(), &Position::TrimHorizon).await.unwrap();
-    for _ in 0..5 {
-        assert_eq!(next(&mut good).await.records.len(), 1);
-    }
+    // By now it pauses for longer each time; five reads that waited for its pauses would take ten seconds.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    let five = async {
+        for _ in 0..5 {
+            assert_eq!(next(&mut good).await.records.len(), 1);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), five).await.expect("no wait for the other shard");
     bad.abort();
 }
 
