@@ -68,8 +68,9 @@ pub fn destination(text: &str) -> Result<Destination, String> {
             Ok(Destination::File { folder: PathBuf::from(folder) })
         }
         Some(("file", _)) => Err("a file URL names an absolute folder: file:///folder".to_owned()),
-        Some(("memory", "" | "/")) => Ok(Destination::Memory),
-        Some(("memory", _)) => Err("memory:/// takes no path".to_owned()),
+        // Every one is a store of its own, so a path says nothing more.
+        Some(("memory", path)) if path.is_empty() || path.starts_with('/') => Ok(Destination::Memory),
+        Some(("memory", _)) => Err("it has no host: memory:///".to_owned()),
         Some((scheme, _)) => Err(format!("{scheme} is no kind of destination")),
         None if text.starts_with('/') => Err(format!("for a folder, write file://{text}")),
         None => Err("not a URL".to_owned()),
