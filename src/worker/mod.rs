@@ -9,15 +9,13 @@ mod flush;
 mod ownership;
 mod policy;
 mod readers;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info};
 
@@ -120,7 +118,8 @@ struct Owned {
     at_tip: bool,
 }
 
-type Flushing = tokio::task::JoinHandle<Result<Committed, WorkerError>>;
+/// What a task beside the loop came to.
+type Joined<T> = Result<Result<T, WorkerError>, JoinError>;
 
 struct Worker {
     parts: Parts,
@@ -141,7 +140,8 @@ struct Worker {
     /// Since when something waits to be committed.
     since: Option<Instant>,
     shard_ended: Option<Instant>,
-    flushing: Option<Flushing>,
+    /// The flush under way: one at most. It ends when this is dropped.
+    flushing: JoinSet<Result<Committed, WorkerError>>,
     publishing: JoinSet<Result<PackId, WorkerError>>,
     /// Published, and not yet dropped from the state.
     published: BTreeSet<PackId>,
@@ -174,7 +174,7 @@ impl Worker {
             view: None,
             since: None,
             shard_ended: None,
-            flushing: None,
+            flushing: JoinSet::new(),
             publishing: JoinSet::new(),
             published: BTreeSet::new(),
             published_since: None,
@@ -197,7 +197,7 @@ impl Worker {
                 view = self.ownership.next() => self.see(view?),
                 read = self.readers.next(), if self.has_room() => self.decode(read)?,
                 done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
-                committed = finished(&mut self.flushing) => self.committed(committed?),
+                Some(committed) = self.flushing.join_next() => self.committed(committed)?,
                 Some(published) = self.publishing.join_next() => self.published(published)?,
                 () = self.budget.wait_for_room(), if self.budget.room() == 0 => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
@@ -212,7 +212,7 @@ impl Worker {
     // Reading and buffering.
 
     fn has_room(&self) -> bool {
-        let crowded = self.flushing.is_some() && self.buffers.open() > self.policy.open_partitions;
+        let crowded = !self.flushing.is_empty() && self.buffers.open() > self.policy.open_partitions;
         self.decoding.has_room() && self.budget.room() > 0 && !crowded
     }
 
@@ -273,11 +273,11 @@ impl Worker {
 
     /// When the loop must turn again though nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        self.policy.deadline(&self.fill()).filter(|_| self.flushing.is_none())
+        self.policy.deadline(&self.fill()).filter(|_| self.flushing.is_empty())
     }
 
     fn flush_due(&self) -> Option<Reason> {
-        if self.flushing.is_some() {
+        if !self.flushing.is_empty() {
             return None;
         }
         let drained = self.parts.settings.drain && self.since.is_some() && self.own_shards_at_tip();
@@ -300,12 +300,12 @@ impl Worker {
         let flush = Flush { id, rows: taken.partitions, commit };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
         let cores = self.parts.settings.cores;
-        self.flushing = Some(tokio::spawn(async move { flush::flush(&group, &encode, cores, flush).await }));
+        self.flushing.spawn(async move { flush::flush(&group, &encode, cores, flush).await });
         (self.since, self.shard_ended, self.published_since) = (None, None, None);
     }
 
-    fn committed(&mut self, committed: Committed) {
-        let Committed { id, commit, objects } = committed;
+    fn committed(&mut self, committed: Joined<Committed>) -> Result<(), WorkerError> {
+        let Committed { id, commit, objects } = committed.expect("a flush does not panic")?;
         let mut ended = false;
         for step in &commit.moves {
             if step.to == Position::End {
@@ -339,12 +339,10 @@ impl Worker {
                 Ok(id)
             });
         }
+        Ok(())
     }
 
-    fn published(
-        &mut self,
-        published: Result<Result<PackId, WorkerError>, tokio::task::JoinError>,
-    ) -> Result<(), WorkerError> {
+    fn published(&mut self, published: Joined<PackId>) -> Result<(), WorkerError> {
         let id = published.expect("publishing does not panic")?;
         debug!(pack = %id, "published");
         self.published.insert(id);
@@ -358,14 +356,16 @@ impl Worker {
         self.decoding.is_empty() && self.view.is_some() && self.shards.values().all(|owned| owned.at_tip)
     }
 
-    /// Draining, and everything that the source has is committed, by whoever owns it.
+    /// Draining, and everything that the source has is committed and published, by whoever owns it. (What this worker
+    /// has committed itself it publishes before it ends.)
     fn is_drained(&self) -> bool {
         let Some(view) = self.view.as_ref().filter(|_| self.parts.settings.drain) else { return false };
         let done = |id: &ShardId| match self.shards.get(id) {
             Some(owned) => owned.at_tip,
             None => view.done.contains(id),
         };
-        self.decoding.is_empty() && self.flushing.is_none() && view.shards.iter().all(|shard| done(&shard.id))
+        let idle = self.decoding.is_empty() && self.flushing.is_empty();
+        idle && view.awaited.is_empty() && view.shards.iter().all(|shard| done(&shard.id))
     }
 
     /// Commits what is buffered, gives everything up, publishes, clears and leaves.
@@ -373,14 +373,14 @@ impl Worker {
         // What is read and not yet buffered is left to the next worker: it takes as long to decode as to read again.
         self.readers.stop();
         self.ownership.stop_claiming();
-        if self.flushing.is_some() {
-            let committed = finished(&mut self.flushing).await?;
-            self.committed(committed);
+        while let Some(committed) = self.flushing.join_next().await {
+            self.committed(committed)?;
         }
         if self.since.is_some() {
             self.flush(Reason::Finish, true);
-            let committed = finished(&mut self.flushing).await?;
-            self.committed(committed);
+        }
+        while let Some(committed) = self.flushing.join_next().await {
+            self.committed(committed)?;
         }
         while let Some(published) = self.publishing.join_next().await {
             self.published(published)?;
@@ -389,12 +389,4 @@ impl Worker {
         info!(worker = %self.group.id(), "left the group: everything is committed and published");
         Ok(self.report)
     }
-}
-
-/// The flush under way, when it is done. Waits for ever while there is none.
-async fn finished(flushing: &mut Option<Flushing>) -> Result<Committed, WorkerError> {
-    let Some(task) = flushing else { return std::future::pending().await };
-    let result = task.await.expect("a flush does not panic");
-    *flushing = None;
-    result
 }

@@ -10,7 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::WorkerError;
 use crate::commit::group::Group;
-use crate::commit::snapshot::Snapshot;
+use crate::commit::snapshot::{PackId, Snapshot};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::source::{Shard, Source};
@@ -32,6 +32,9 @@ pub struct View {
     pub owned: Vec<(ShardId, Position)>,
     /// Shards of the source that are committed at their end, or (while draining) at their tip by another worker.
     pub done: BTreeSet<ShardId>,
+    /// Packs of other workers that were listed when all shards were first `done` or owned, and still are: what is in
+    /// them is committed, and not yet known to be published.
+    pub awaited: BTreeSet<PackId>,
 }
 
 /// The tasks; they end when this is dropped.
@@ -51,7 +54,13 @@ impl Ownership {
         wanted.notify_one();
         let mut tasks = JoinSet::new();
         let (beats, claims) = (sender.clone(), sender);
-        let claiming = Claiming { group: Arc::clone(group), source: Arc::clone(source), wanted: Arc::clone(&wanted) };
+        let mut claiming = Claiming {
+            group: Arc::clone(group),
+            source: Arc::clone(source),
+            wanted: Arc::clone(&wanted),
+            draining,
+            awaited: None,
+        };
         let (group, notify) = (Arc::clone(group), Arc::clone(&wanted));
         tasks.spawn(async move {
             if let Err(error) = beat(&group, heartbeat, draining, &notify).await {
@@ -59,7 +68,7 @@ impl Ownership {
             }
         });
         let claiming = tasks.spawn(async move {
-            if let Err(error) = claiming.run(draining, &claims).await {
+            if let Err(error) = claiming.run(&claims).await {
                 let _ = claims.send(Err(error)).await;
             }
         });
@@ -101,10 +110,13 @@ struct Claiming {
     group: Arc<Group>,
     source: Arc<dyn Source>,
     wanted: Arc<Notify>,
+    draining: bool,
+    /// As in [`View`]; `None` while not all is done.
+    awaited: Option<BTreeSet<PackId>>,
 }
 
 impl Claiming {
-    async fn run(&self, draining: bool, views: &mpsc::Sender<Result<View, WorkerError>>) -> Result<(), WorkerError> {
+    async fn run(&mut self, views: &mpsc::Sender<Result<View, WorkerError>>) -> Result<(), WorkerError> {
         let mut known = Vec::new();
         let (mut relist, mut sweep) = (interval(RELIST), interval(SWEEP));
         for ticks in [&mut relist, &mut sweep] {
@@ -127,7 +139,7 @@ impl Claiming {
                 }
             }
             let before = self.group.seen().await;
-            let view = self.claim(draining).await?;
+            let view = self.claim().await?;
             let after = self.group.seen().await;
             if before.workers.keys().any(|worker| !after.workers.contains_key(worker)) {
                 sweep.reset_immediately();
@@ -139,7 +151,7 @@ impl Claiming {
         }
     }
 
-    async fn claim(&self, draining: bool) -> Result<View, WorkerError> {
+    async fn claim(&mut self) -> Result<View, WorkerError> {
         let shards = self.source.shards().await?;
         let owned = self.group.claim(&shards, &self.source.start()).await?;
         let head = self.group.seen().await;
@@ -147,11 +159,24 @@ impl Claiming {
         for shard in &shards {
             let Some(state) = head.shards.get(&shard.id) else { continue };
             let end = state.position == Position::End;
-            if end || (draining && self.others_at_tip(&head, &shard.id).await) {
+            if end || (self.draining && self.others_at_tip(&head, &shard.id).await) {
                 done.insert(shard.id.clone());
             }
         }
-        Ok(View { shards, owned, done })
+        let all = shards.iter().all(|shard| done.contains(&shard.id) || owned.iter().any(|(id, _)| *id == shard.id));
+        let awaited = self.still_awaited(&head, all);
+        Ok(View { shards, owned, done, awaited })
+    }
+
+    /// Not simply all packs of others: a busy one lists a new pack whenever it drops an old one.
+    fn still_awaited(&mut self, head: &Snapshot, all_done: bool) -> BTreeSet<PackId> {
+        let others = head.packs.iter().filter(|pack| pack.publisher != *self.group.id()).map(|pack| &pack.id);
+        let before = self.awaited.take().filter(|_| all_done);
+        let awaited = others.filter(|id| before.as_ref().is_none_or(|before| before.contains(id))).cloned().collect();
+        if all_done {
+            self.awaited = Some(BTreeSet::clone(&awaited));
+        }
+        awaited
     }
 
     /// Whether a shard that another worker owns has nothing behind its committed position.

@@ -2,6 +2,7 @@
 
 mod binary;
 mod commit;
+mod delivery;
 mod faults;
 mod kinesis;
 mod s3;

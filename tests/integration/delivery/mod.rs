@@ -1,0 +1,71 @@
+//! The whole worker, from a source to the lake, on paused time: a scripted source, a store in memory, faults between.
+
+mod crash;
+mod flow;
+mod lake;
+mod script;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use firemain::clock::Clock;
+use firemain::commit::peers::About;
+use firemain::commit::storage::Storage;
+use firemain::config::{Compression, FlushConfig, Format, FormatKind};
+use firemain::decode::{DecodeConfig, Decoder};
+use firemain::partition::KeyLimits;
+use firemain::retry::Patience;
+use firemain::table::Schema;
+use firemain::worker::{Parts, Settings};
+use object_store::ObjectStore;
+use tokio::sync::watch;
+
+use self::script::ScriptedSource;
+
+/// 2024-03-22T05:00:00Z.
+const START: i64 = 1_711_083_600_000;
+const LEASE: Duration = Duration::from_secs(30);
+
+/// A worker process that reads this source and writes to this store, with a flush a minute.
+fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> Parts {
+    // Another seed for each process: the same one would give it the same id.
+    static SEED: AtomicU64 = AtomicU64::new(1);
+    let clock = Clock::simulated(SEED.fetch_add(1, Ordering::Relaxed), START);
+    let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
+    let flush = FlushConfig {
+        interval: Duration::from_secs(60),
+        buffer_bytes: 32 << 20,
+        object_bytes: 128 << 20,
+        open_partitions: 100,
+    };
+    let settings = Settings {
+        group: "test".into(),
+        lease: LEASE,
+        flush,
+        format: Format { kind: FormatKind::Json, compression: Compression::None, level: 0 },
+        errors: "errors".into(),
+        drain,
+        cores: 2,
+        stuck_after: Duration::from_secs(600),
+        about: About::default(),
+    };
+    Parts {
+        source: Arc::new(source.clone()),
+        storage: Storage::new(store, true, clock, Patience::default()),
+        decoder: Arc::new(Decoder::new(DecodeConfig {
+            inflated_record_bytes: 1 << 20,
+            table: "log_events".into(),
+            keys,
+        })),
+        schema: Schema::log_events(),
+        settings,
+    }
+}
+
+/// A stop signal that never comes.
+fn never() -> watch::Receiver<bool> {
+    let (sender, stop) = watch::channel(false);
+    std::mem::forget(sender);
+    stop
+}

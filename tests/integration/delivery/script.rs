@@ -1,0 +1,136 @@
+//! A source whose shards and records a test writes down.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use firemain::event::{Record, ShardId};
+use firemain::position::Position;
+use firemain::source::{Batch, Reader, Shard, Source, SourceError};
+
+use super::START;
+
+/// Between two reads of a shard, and what each brings.
+const PAUSE: Duration = Duration::from_millis(200);
+const RECORDS: usize = 2;
+
+/// Shards with records that are all there from the beginning; a closed shard ends behind its last record.
+#[derive(Clone, Debug)]
+pub struct ScriptedSource {
+    shards: Arc<BTreeMap<ShardId, Scripted>>,
+    opened: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Scripted {
+    parents: Vec<ShardId>,
+    records: Vec<Bytes>,
+    closed: bool,
+}
+
+pub fn open(records: Vec<Bytes>) -> Scripted {
+    Scripted { records, ..Scripted::default() }
+}
+
+pub fn closed(records: Vec<Bytes>) -> Scripted {
+    Scripted { records, closed: true, ..Scripted::default() }
+}
+
+impl Scripted {
+    pub fn after(self, parents: &[&str]) -> Self {
+        Self { parents: parents.iter().map(|id| ShardId::from(*id)).collect(), ..self }
+    }
+}
+
+impl ScriptedSource {
+    pub fn new<const N: usize>(shards: [(&str, Scripted); N]) -> Self {
+        let shards = shards.into_iter().map(|(id, shard)| (ShardId::from(id), shard)).collect();
+        Self { shards: Arc::new(shards), opened: Arc::default() }
+    }
+
+    /// Every reader so far: its shard and where it started.
+    pub fn opened(&self) -> Vec<String> {
+        self.opened.lock().unwrap().clone()
+    }
+
+    /// All records of all shards.
+    pub fn records(&self) -> impl Iterator<Item = &Bytes> {
+        self.shards.values().flat_map(|shard| &shard.records)
+    }
+}
+
+/// A payload with events of these ids; the id is also the message, and milliseconds behind [`START`].
+pub fn payload(group: &str, ids: std::ops::Range<u64>) -> Bytes {
+    let events = ids.map(|id| format!(r#"{{"id":"{id}","timestamp":{},"message":"m{id}"}}"#, START + id as i64));
+    let events: Vec<String> = events.collect();
+    let json = format!(
+        r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"{group}","logStream":"s","logEvents":[{}]}}"#,
+        events.join(",")
+    );
+    json.into()
+}
+
+#[async_trait]
+impl Source for ScriptedSource {
+    fn id(&self) -> &str {
+        "script"
+    }
+
+    fn stream(&self) -> Option<&str> {
+        Some("app-logs")
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
+        let shard = |(id, shard): (&ShardId, &Scripted)| Shard { id: id.clone(), parents: shard.parents.clone() };
+        Ok(self.shards.iter().map(shard).collect())
+    }
+
+    fn start(&self) -> Position {
+        Position::TrimHorizon
+    }
+
+    fn ends(&self) -> bool {
+        false
+    }
+
+    async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        self.opened.lock().unwrap().push(format!("{shard} {from}"));
+        let next = match from {
+            Position::After(sequence) => usize::try_from(sequence.index().unwrap()).unwrap() + 1,
+            _ => 0,
+        };
+        Ok(Box::new(ScriptedReader { shard: self.shards[shard].clone(), next, said_tip: false }))
+    }
+}
+
+#[derive(Debug)]
+struct ScriptedReader {
+    shard: Scripted,
+    next: usize,
+    said_tip: bool,
+}
+
+#[async_trait]
+impl Reader for ScriptedReader {
+    async fn next(&mut self) -> Result<Batch, SourceError> {
+        tokio::time::sleep(PAUSE).await;
+        let coming = self.shard.records.iter().enumerate().skip(self.next).take(RECORDS);
+        let records: Vec<Record> = coming
+            .map(|(index, data)| Record {
+                data: data.clone(),
+                sequence: (index as u64).into(),
+                partition_key: Some("k".into()),
+                arrival: START,
+            })
+            .collect();
+        self.next += records.len();
+        let at_tip = self.next == self.shard.records.len();
+        if records.is_empty() && self.said_tip && !self.shard.closed {
+            std::future::pending::<()>().await;
+        }
+        self.said_tip |= at_tip;
+        Ok(Batch { records, at_tip, at_end: at_tip && self.shard.closed, ..Batch::default() })
+    }
+}
