@@ -137,7 +137,7 @@ fn decode(criterion: &mut Criterion) {
                     let mut rest = &records[..];
                     while !rest.is_empty() {
                         out.clear();
-                        rest = &rest[decoder.decode(&mut scratch, rest, &mut out)..];
+                        rest = &rest[decoder.decode(&mut scratch, rest, false, &mut out)..];
                     }
                     assert!(out.rejections.is_empty());
                 });

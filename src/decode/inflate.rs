@@ -1,18 +1,16 @@
 //! A gzip in memory becomes the bytes that it holds, never more of them than a limit.
 //!
-//! Invariants: memory is bounded by the limit, whatever the input claims about itself; of the buffers larger than
-//! [`LARGE`] there is one at a time, over all inflaters that share a lock. The usual single member goes through
-//! libdeflate in one call; everything else, and everything that libdeflate refuses, goes member by member through a
-//! streaming decoder, which decides.
+//! Invariant: memory is bounded by the limit, whatever the input claims about itself, and by [`LARGE`] where that is
+//! asked for. The usual single member goes through libdeflate in one call; everything else, and everything that
+//! libdeflate refuses, goes member by member through a streaming decoder, which decides.
 
 use std::io::{self, Read};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use flate2::bufread::GzDecoder;
 
 use super::libdeflate::Decompressor;
 
-/// Bytes of a buffer that needs the permit, and that is given back after the record: far above a normal record.
+/// A buffer of more bytes is given back after its record: far above what a normal record needs.
 pub(super) const LARGE: usize = 8 * 1024 * 1024;
 
 /// Deflate makes at most 1,032 bytes of one (258 bytes from two bits); a header that claims more is wrong.
@@ -32,21 +30,14 @@ pub(super) struct Inflater {
     buffer: Vec<u8>,
 }
 
-/// What a gzip held, in the inflater's buffer.
-#[derive(Debug)]
-pub(super) struct Inflated<'a, 'l> {
-    pub(super) content: &'a [u8],
-    /// Held when the buffer is large, to be dropped after [`Inflater::trim`].
-    pub(super) permit: Permit<'l>,
-}
-
-pub(super) type Permit<'l> = Option<MutexGuard<'l, ()>>;
-
 /// Why a gzip has no content. Messages hold nothing of the input.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InflateError {
     #[error("inflates past {0} bytes (limits.inflated_record_bytes)")]
     TooLarge(usize),
+    /// Maybe: to be tried again when a large one may be.
+    #[error("inflates past {LARGE} bytes")]
+    Large,
     #[error("gzip: truncated")]
     Truncated,
     #[error("gzip: bytes after the last member")]
@@ -66,20 +57,21 @@ impl Inflater {
         Self { libdeflate: Decompressor::new(), buffer: Vec::new() }
     }
 
-    /// Inflates all members of `data`, which must be nothing but members; waits for `large` before its buffer grows
-    /// past [`LARGE`].
-    pub(super) fn inflate<'l>(
-        &mut self,
-        data: &[u8],
-        limit: usize,
-        large: &'l Mutex<()>,
-    ) -> Result<Inflated<'_, 'l>, InflateError> {
-        let mut permit = None;
-        let len = match self.whole(data, limit, large, &mut permit) {
-            Some(len) => len,
-            None => self.members(data, limit, large, &mut permit).inspect_err(|_| self.trim())?,
-        };
-        Ok(Inflated { content: &self.buffer[..len], permit })
+    /// Inflates all members of `data`, which must be nothing but members; past [`LARGE`] bytes only where `large` says
+    /// so.
+    pub(super) fn inflate(&mut self, data: &[u8], limit: usize, large: bool) -> Result<&[u8], InflateError> {
+        let room = if large { limit } else { limit.min(LARGE) };
+        let inflated = self.whole(data, limit, room).unwrap_or_else(|| self.members(data, room));
+        match inflated {
+            Ok(len) => Ok(&self.buffer[..len]),
+            Err(error) => {
+                self.trim();
+                Err(match error {
+                    InflateError::TooLarge(_) if room < limit => InflateError::Large,
+                    error => error,
+                })
+            }
+        }
     }
 
     /// Gives back a large buffer.
@@ -90,7 +82,7 @@ impl Inflater {
     }
 
     /// The usual case: one member that says its length truly. `None` when it is anything else.
-    fn whole<'l>(&mut self, data: &[u8], limit: usize, large: &'l Mutex<()>, permit: &mut Permit<'l>) -> Option<usize> {
+    fn whole(&mut self, data: &[u8], limit: usize, room: usize) -> Option<Result<usize, InflateError>> {
         // libdeflate passes over the checksum of a header (flag 2), which nearly nobody writes.
         if data.len() < SHORTEST_MEMBER || data[3] & 2 != 0 {
             return None;
@@ -100,19 +92,16 @@ impl Inflater {
         if claimed > limit || claimed > data.len().saturating_mul(MOST_PER_BYTE) {
             return None;
         }
-        self.grow(claimed, large, permit);
+        if claimed > room {
+            return Some(Err(InflateError::TooLarge(room)));
+        }
+        self.grow(claimed);
         let member = self.libdeflate.gzip(data, &mut self.buffer[..claimed])?;
-        (member.taken == data.len()).then_some(member.written)
+        (member.taken == data.len()).then_some(Ok(member.written))
     }
 
     /// Any number of members, decoded piece by piece.
-    fn members<'l>(
-        &mut self,
-        data: &[u8],
-        limit: usize,
-        large: &'l Mutex<()>,
-        permit: &mut Permit<'l>,
-    ) -> Result<usize, InflateError> {
+    fn members(&mut self, data: &[u8], limit: usize) -> Result<usize, InflateError> {
         let (mut filled, mut rest) = (0, data);
         while !rest.is_empty() {
             if !is_gzip(rest) {
@@ -128,7 +117,7 @@ impl Inflater {
                     break;
                 }
                 if filled == self.buffer.len() {
-                    self.grow(limit.min(FIRST.max(2 * filled)), large, permit);
+                    self.grow(limit.min(FIRST.max(2 * filled)));
                 }
                 let end = self.buffer.len().min(limit);
                 match member.read(&mut self.buffer[filled..end]).map_err(corrupt)? {
@@ -141,11 +130,7 @@ impl Inflater {
         Ok(filled)
     }
 
-    fn grow<'l>(&mut self, len: usize, large: &'l Mutex<()>, permit: &mut Permit<'l>) {
-        if len > LARGE && permit.is_none() {
-            // It guards no data that a panic could have left in pieces.
-            *permit = Some(large.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+    fn grow(&mut self, len: usize) {
         if len > self.buffer.len() {
             self.buffer.resize(len, 0);
         }
@@ -162,8 +147,6 @@ fn corrupt(error: io::Error) -> InflateError {
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::mpsc;
-    use std::time::Duration;
 
     use flate2::{Compression, GzBuilder};
 
@@ -242,28 +225,25 @@ mod tests {
         refused(damaged, NotDecodable, "truncated");
     }
 
+    /// As the end says it, and as it turns out only while inflating.
     #[test]
-    fn large_buffers_wait_for_each_other() {
+    fn a_large_record_is_left_until_large_ones_may_be() {
         let json = with_events(&format!("[{GOOD}]")) + &" ".repeat(LARGE);
-        let (large, small) =
-            ([record(gzip(json.as_bytes()))], [record(gzip(with_events(&format!("[{GOOD}]")).as_bytes()))]);
+        let (whole, small) = (gzip(json.as_bytes()), gzip(with_events(&format!("[{GOOD}]")).as_bytes()));
+        let mut lying = whole.clone();
+        lying.splice(whole.len() - 4.., 9u32.to_le_bytes());
+        let members = [gzip(&json.as_bytes()[..99]), gzip(&json.as_bytes()[99..])].concat();
         let decoder = decoder(64 << 20);
-        let permit = decoder.large.lock().unwrap();
-        std::thread::scope(|threads| {
-            let (sender, receiver) = mpsc::channel();
-            let other = decoder.clone();
-            threads.spawn(move || {
-                let (mut scratch, mut out) = (Scratch::new(), Decoded::default());
-                assert_eq!(other.decode(&mut scratch, &small, &mut out), 1);
-                sender.send(out.counts.events).unwrap();
-                assert_eq!(other.decode(&mut scratch, &large, &mut out), 1);
-                sender.send(out.counts.events).unwrap();
-            });
-            let wait = Duration::from_millis(200);
-            assert_eq!(receiver.recv(), Ok(1), "a small record needs no permit");
-            assert!(receiver.recv_timeout(wait).is_err(), "a large one does");
-            drop(permit);
-            assert_eq!(receiver.recv(), Ok(2));
-        });
+        for (large, rejections) in [(whole, 0), (members, 0), (lying, 1)] {
+            let records = [record(small.clone()), record(large), record(small.clone())];
+            let (mut scratch, mut out) = (Scratch::new(), Decoded::default());
+            assert_eq!(decoder.decode(&mut scratch, &records, false, &mut out), 1);
+            assert_eq!(decoder.decode(&mut scratch, &records[1..], false, &mut out), 0, "it is the first");
+            assert!(scratch.inflater.buffer.len() <= LARGE, "and took no memory");
+            assert_eq!((out.counts.records, out.counts.events, out.counts.rejections), (1, 1, 0), "nor was it counted");
+            assert_eq!(decoder.decode(&mut scratch, &records[1..], true, &mut out), 2);
+            assert_eq!((out.counts.records, out.counts.rejections), (3, rejections));
+            assert!(scratch.inflater.buffer.len() <= LARGE, "the memory is given back");
+        }
     }
 }

@@ -17,12 +17,12 @@ mod tests;
 
 use std::borrow::Cow;
 use std::ops::{AddAssign, Range};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use bytes::Bytes;
 
 use self::envelope::{Envelope, Head, Ids};
-use self::inflate::{InflateError, Inflated, Inflater};
+use self::inflate::{InflateError, Inflater};
 use self::strict::Refusal;
 use crate::event::{Millis, Record, Rejection, RejectionCode};
 use crate::partition::KeyLimits;
@@ -91,11 +91,10 @@ pub struct DecodeConfig {
     pub keys: KeyLimits,
 }
 
-/// Decodes records. Cheap to clone; clones share the right to hold a large buffer, so that they never hold two.
+/// Decodes records; on many threads at once, each with a [`Scratch`] of its own.
 #[derive(Clone, Debug)]
 pub struct Decoder {
     config: DecodeConfig,
-    large: Arc<Mutex<()>>,
 }
 
 /// A decoder's working memory, one a thread, to be used again and again.
@@ -150,13 +149,14 @@ impl Decoded {
 
 impl Decoder {
     pub fn new(config: DecodeConfig) -> Self {
-        Self { config, large: Arc::default() }
+        Self { config }
     }
 
-    /// Decodes records of one shard into `out`, which is clear, and returns how many: the first at least, and further
-    /// ones until `out` has enough. The caller comes again with the rest.
+    /// Decodes records of one shard into `out`, which is clear, and returns how many. The caller comes again with the
+    /// rest: of more than `out` takes (one record at least), and without `large` of what lies behind a record that
+    /// inflates past 8 MiB. So the caller sees to it that of those not many are decoded at once.
     #[must_use = "the records after these are not decoded yet"]
-    pub fn decode(&self, scratch: &mut Scratch, records: &[Record], out: &mut Decoded) -> usize {
+    pub fn decode(&self, scratch: &mut Scratch, records: &[Record], large: bool, out: &mut Decoded) -> usize {
         // At once, so that it doesn't grow past what is kept by doubling.
         out.text.reserve(ENOUGH);
         let (mut decoded, mut copied) = (0, 0);
@@ -165,36 +165,37 @@ impl Decoder {
                 break;
             }
             let before = out.rejections.len();
-            self.record(scratch, record, out);
+            if !self.record(scratch, record, large, out) {
+                break;
+            }
             copied += out.rejections[before..].iter().map(copied_bytes).sum::<usize>();
             decoded += 1;
         }
         decoded
     }
 
-    fn record(&self, scratch: &mut Scratch, record: &Record, out: &mut Decoded) {
-        out.counts.records += 1;
+    /// False when the record is left as it is, for it is large.
+    fn record(&self, scratch: &mut Scratch, record: &Record, large: bool, out: &mut Decoded) -> bool {
         let Scratch { inflater, aside } = scratch;
         aside.clear();
         aside.shrink_to(KEPT);
         let limit = self.config.inflated_record_bytes;
         if record.data.is_empty() {
-            return refuse(out, record, not_decodable("the record is empty"));
-        }
-        if !inflate::is_gzip(&record.data) {
-            if record.data.len() > limit {
-                return refuse(out, record, InflateError::TooLarge(limit).into());
+            refuse(out, record, not_decodable("the record is empty"));
+        } else if inflate::is_gzip(&record.data) {
+            match inflater.inflate(&record.data, limit, large) {
+                Ok(content) => self.payload(content, record, aside, out),
+                Err(InflateError::Large) => return false,
+                Err(error) => refuse(out, record, error.into()),
             }
-            return self.payload(&record.data, record, aside, out);
+            inflater.trim();
+        } else if record.data.len() > limit {
+            refuse(out, record, InflateError::TooLarge(limit).into());
+        } else {
+            self.payload(&record.data, record, aside, out);
         }
-        match inflater.inflate(&record.data, limit, &self.large) {
-            Ok(Inflated { content, permit }) => {
-                self.payload(content, record, aside, out);
-                inflater.trim();
-                drop(permit);
-            }
-            Err(error) => refuse(out, record, error.into()),
-        }
+        out.counts.records += 1;
+        true
     }
 
     /// A whole payload, not compressed any more.
@@ -285,7 +286,7 @@ impl Mark {
 impl From<InflateError> for Refusal {
     fn from(error: InflateError) -> Self {
         let code = match error {
-            InflateError::TooLarge(_) => RejectionCode::TooLarge,
+            InflateError::TooLarge(_) | InflateError::Large => RejectionCode::TooLarge,
             InflateError::Truncated | InflateError::Trailing | InflateError::Corrupt(_) => RejectionCode::NotDecodable,
         };
         Self { code, message: error.to_string() }

@@ -28,7 +28,7 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 
 pub(super) fn decode(records: &[Record]) -> Decoded {
     let mut out = Decoded::default();
-    assert_eq!(decoder(LIMIT).decode(&mut Scratch::new(), records, &mut out), records.len());
+    assert_eq!(decoder(LIMIT).decode(&mut Scratch::new(), records, true, &mut out), records.len());
     out
 }
 
@@ -342,7 +342,7 @@ fn text_comes_through_unharmed() {
     for log_events in [json!(list).to_string(), format!("[7,{}", &json!(list).to_string()[1..])] {
         let json = with_events(&log_events);
         let mut out = Decoded::default();
-        assert_eq!(decoder(64 << 20).decode(&mut Scratch::new(), &[record(gzip(json.as_bytes()))], &mut out), 1);
+        assert_eq!(decoder(64 << 20).decode(&mut Scratch::new(), &[record(gzip(json.as_bytes()))], true, &mut out), 1);
         let events = events(&out);
         assert!(events.iter().zip(texts).all(|(event, text)| event.message == text && event.id == text));
         assert_eq!(events.len(), texts.len());
@@ -408,14 +408,13 @@ fn a_large_batch_is_decoded_in_parts_and_memory_given_back() {
     let json = with_events(&format!(r#"[{{"id":1,"timestamp":1,"message":"{message}"}}]"#));
     let records = [record(gzip(GOOD.as_bytes())), record(gzip(json.as_bytes())), record(json.clone())];
     let (decoder, mut scratch, mut out) = (decoder(64 << 20), Scratch::new(), Decoded::default());
-    assert_eq!(decoder.decode(&mut scratch, &records, &mut out), 2);
+    assert_eq!(decoder.decode(&mut scratch, &records, true, &mut out), 2);
     assert_eq!((out.rows.len(), out.rejections.len()), (1, 1));
     assert!(out.text.capacity() > KEPT);
-    assert!(decoder.large.try_lock().is_ok(), "the permit is back");
     out.clear();
     assert_eq!((out.text.capacity(), out.counts), (KEPT, Counts::default()));
     assert!(out.rows.is_empty() && out.payloads.is_empty() && out.rejections.is_empty());
-    assert_eq!(decoder.decode(&mut scratch, &records[2..], &mut out), 1);
+    assert_eq!(decoder.decode(&mut scratch, &records[2..], true, &mut out), 1);
     assert_eq!(events(&out)[0].message, message);
-    assert_eq!(decoder.decode(&mut scratch, &[], &mut out), 0);
+    assert_eq!(decoder.decode(&mut scratch, &[], true, &mut out), 0);
 }

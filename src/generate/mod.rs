@@ -232,7 +232,7 @@ mod tests {
                 arrival: made.arrival,
             };
             let mut decoded = Decoded::default();
-            assert_eq!(decoder.decode(&mut Scratch::default(), &[record], &mut decoded), 1);
+            assert_eq!(decoder.decode(&mut Scratch::default(), &[record], true, &mut decoded), 1);
             assert_eq!((decoded.counts.events, decoded.counts.rejections), (made.events, made.rejections));
             (events, rejections) = (events + decoded.counts.events, rejections + decoded.counts.rejections);
             codes.extend(decoded.rejections.iter().map(|rejection| rejection.code.as_str()));

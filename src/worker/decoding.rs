@@ -30,7 +30,7 @@ type Job = JoinHandle<(Done, Option<Batch>)>;
 pub struct Done {
     pub shard: ShardId,
     pub decoded: Decoded,
-    /// Where the shard stands behind this batch; `None`: where it stood, for the batch was empty.
+    /// Where the shard stands behind this; `None`: where it stood, for nothing of the batch was decoded yet.
     pub position: Option<Position>,
     pub at_tip: bool,
     pub at_end: bool,
@@ -52,7 +52,7 @@ impl Decoding {
     }
 
     pub fn start(&mut self, shard: ShardId, batch: Batch) {
-        let job = self.job(shard, batch);
+        let job = self.job(shard, batch, false);
         self.jobs.push_back(job);
     }
 
@@ -64,17 +64,17 @@ impl Decoding {
         };
         let Some(job) = job else { return std::future::pending().await };
         let (done, rest) = job.expect("decoding does not panic, whatever the bytes");
-        // What is left of it goes before all others: so the order holds.
-        self.rest = rest.map(|rest| self.job(done.shard.clone(), rest));
+        // What is left of it goes before all others: so the order holds. It is one at a time, so it may be large.
+        self.rest = rest.map(|rest| self.job(done.shard.clone(), rest, true));
         done
     }
 
-    fn job(&self, shard: ShardId, mut batch: Batch) -> Job {
+    fn job(&self, shard: ShardId, mut batch: Batch, large: bool) -> Job {
         let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
         let mut decoded = self.spares.take();
         spawn_blocking(move || {
             let mut scratch = scratches.take();
-            let done = decoder.decode(&mut scratch, &batch.records, &mut decoded);
+            let done = decoder.decode(&mut scratch, &batch.records, large, &mut decoded);
             scratches.give(scratch);
             let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
             if done < batch.records.len() {
