@@ -1,7 +1,5 @@
 //! `firemain check-config`: is it valid, and what counts?
 
-use std::io::{ErrorKind, Write};
-
 use super::{ConfigArgs, Failure};
 use crate::config::Loaded;
 
@@ -10,14 +8,7 @@ const WIDEST_VALUE: usize = 60;
 
 /// Prints each key, its value and where it was said; a configuration that is wrong is a failure.
 pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    let table = table(&args.load()?);
-    match std::io::stdout().lock().write_all(table.as_bytes()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::fatal(format!("standard output can't be written: {error}")))
-        }
-        _ => Ok(()),
-    }
+    super::print(&table(&args.load()?))
 }
 
 fn table(loaded: &Loaded) -> String {

@@ -34,26 +34,25 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     prepare(&dir)?;
     let (records, lake) = (dir.join("records.ndjson"), dir.join("lake"));
     let made = generate(&records).map_err(|error| failed(&records, &error))?;
-    println!(
-        "Made {} events of 6 applications in {} subscription records, {} of them poison:\n  {}\n",
+    super::print(&format!(
+        "Made {} events of 6 applications in {} subscription records, {} of them poison:\n  {}\n\n",
         made.events,
         made.records,
         made.rejections,
         records.display()
-    );
+    ))?;
     let started = Instant::now();
     deliver(&records, &lake).await?;
-    println!("Delivered in {:.1} s:\n  {}\n", started.elapsed().as_secs_f64(), lake.display());
+    super::print(&format!("Delivered in {:.1} s:\n  {}\n\n", started.elapsed().as_secs_f64(), lake.display()))?;
     let found = Found::look(&lake).map_err(|error| failed(&lake, &error))?;
-    found.print(&made);
-    println!("\nAsk it something, with DuckDB (https://duckdb.org):\n");
-    println!(
-        "  duckdb -c \"SELECT log_group, hour, count(*) AS events, min(timestamp), max(timestamp)\n             \
+    super::print(&found.told(&made))?;
+    super::print(&format!(
+        "\nAsk it something, with DuckDB (https://duckdb.org):\n\n  duckdb -c \"SELECT log_group, hour, count(*) AS events, min(timestamp), max(timestamp)\n             \
          FROM read_parquet('{}/log_events/**/*.parquet', hive_partitioning = true)\n             \
-         GROUP BY ALL ORDER BY ALL\"",
+         GROUP BY ALL ORDER BY ALL\"\n\n\
+         Then try `firemain run --help`, and a stream of your own.\n",
         lake.display()
-    );
-    println!("\nThen try `firemain run --help`, and a stream of your own.");
+    ))?;
     if found.events != made.events || found.rejections != made.rejections {
         return Err(Failure::fatal("the books do not balance: please report this, with the folder"));
     }
@@ -136,20 +135,21 @@ impl Found {
         Ok(found)
     }
 
-    fn print(&self, made: &Totals) {
+    fn told(&self, made: &Totals) -> String {
         let width = self.partitions.keys().map(String::len).max().unwrap_or(0);
-        println!("{:width$}  objects    rows     bytes", "partition");
-        for (partition, (objects, rows, bytes)) in &self.partitions {
-            println!("{partition:width$}  {objects:7}  {rows:6}  {bytes:8}");
-        }
-        println!("\nThe books          made  in the lake");
-        println!("  events      {:9}  {:11}", made.events, self.events);
-        println!("  rejections  {:9}  {:11}", made.rejections, self.rejections);
-        println!("\nFirst rows:");
-        for row in &self.first_rows {
+        let mut lines = vec![format!("{:width$}  objects    rows     bytes", "partition")];
+        lines.extend(self.partitions.iter().map(|(partition, (objects, rows, bytes))| {
+            format!("{partition:width$}  {objects:7}  {rows:6}  {bytes:8}")
+        }));
+        lines.push("\nThe books          made  in the lake".to_owned());
+        lines.push(format!("  events      {:9}  {:11}", made.events, self.events));
+        lines.push(format!("  rejections  {:9}  {:11}", made.rejections, self.rejections));
+        lines.push("\nFirst rows:".to_owned());
+        lines.extend(self.first_rows.iter().map(|row| {
             let row = row.to_string();
             let short: String = row.chars().take(160).collect();
-            println!("  {short}{}", if short.len() < row.len() { "…" } else { "" });
-        }
+            format!("  {short}{}", if short.len() < row.len() { "…" } else { "" })
+        }));
+        lines.join("\n") + "\n"
     }
 }

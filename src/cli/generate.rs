@@ -1,7 +1,7 @@
 //! `firemain generate`: records for load tests and tries.
 
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -73,18 +73,18 @@ pub async fn run(args: GenerateArgs) -> Result<(), Failure> {
             .expect("a valid template"),
     );
     let totals = match (&args.to_stream, &args.out) {
-        (Some(stream), _) => to_stream(made, stream, &bar).await?,
+        (Some(stream), _) => Some(to_stream(made, stream, &bar).await?),
         (None, out) => to_file(made, out.as_deref(), &bar)?,
     };
     bar.finish_and_clear();
-    eprintln!(
-        "{} records, {} events, {} rejections to come, {} bytes of JSON",
-        totals.records, totals.events, totals.rejections, totals.json_bytes
-    );
+    if let Some(Totals { records, events, rejections, json_bytes }) = totals {
+        eprintln!("{records} records, {events} events, {rejections} rejections to come, {json_bytes} bytes of JSON");
+    }
     Ok(())
 }
 
-fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Totals, Failure> {
+/// `None` when whoever read standard output has gone.
+fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Option<Totals>, Failure> {
     let name = out.map_or("standard output".to_owned(), |path| path.display().to_string());
     let failed = |error: std::io::Error| Failure::fatal(format!("{name}: {error}"));
     let sink: Box<dyn Write> = match out.filter(|path| *path != Path::new("-")) {
@@ -92,9 +92,11 @@ fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Tot
         None => Box::new(std::io::stdout().lock()),
     };
     let mut sink = BufWriter::with_capacity(1 << 20, sink);
-    let totals = write(made, &mut sink, bar).map_err(failed)?;
-    sink.flush().map_err(failed)?;
-    Ok(totals)
+    match write(made, &mut sink, bar).and_then(|totals| sink.flush().map(|()| totals)) {
+        // Whoever reads has seen enough.
+        Err(error) if out.is_none() && error.kind() == ErrorKind::BrokenPipe => Ok(None),
+        written => written.map(Some).map_err(failed),
+    }
 }
 
 /// Writes records as pages of `aws kinesis get-records`, one a line.

@@ -8,6 +8,7 @@ mod demo;
 mod generate;
 mod run;
 
+use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -165,6 +166,16 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     // Standard input may be read in a thread that nobody can end.
     runtime.shutdown_background();
     result
+}
+
+/// Writes to standard output. That its reader has gone, having seen enough, is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::fatal(format!("standard output can't be written: {error}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn log_to_standard_error(cli: &Cli) {

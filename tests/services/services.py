@@ -150,7 +150,7 @@ def same(seen, want, what):
     return f"{sum(count for count, _ in want.values())} events in {len(want)} partitions"
 
 
-def drained(servers, binary, lines, rng, kind):
+def drained(servers, binary, lines, rng, kind, folder):
     """Four shards, real lines, odd log groups: DuckDB counts exactly what was put."""
     stream, want = f"drained-{kind}", Counter()
     kinesis = make_stream(servers, stream, 4)
@@ -160,7 +160,21 @@ def drained(servers, binary, lines, rng, kind):
         datas.append(data)
     put(kinesis, stream, datas, rng)
     Run(servers, binary, stream, stream, "--drain", "--format", kind).done()
-    return same(counts(servers, stream, kind), want, f"drain as {kind}")
+    told = same(counts(servers, stream, kind), want, f"drain as {kind}")
+    return f"{told}, {read_by_the_cli(servers, folder, stream, want)}" if kind == "json" else told
+
+
+def read_by_the_cli(servers, folder: Path, prefix, want) -> str:
+    """The AWS CLI copies the objects, and gzip and json read each line."""
+    env = {"PATH": os.environ["PATH"], "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET}
+    subprocess.run(["aws", "--endpoint-url", f"http://127.0.0.1:{servers.s3}", "s3", "cp", "--recursive", "--quiet",
+                    f"s3://{BUCKET}/{prefix}/log_events/", folder], env=env, check=True)
+    objects = list(folder.rglob("*.json.gz"))
+    rows = [json.loads(line) for path in objects for line in gzip.open(path)]
+    assert len(rows) == len({row["event_id"] for row in rows}) == sum(want.values()), len(rows)
+    columns = {"event_id", "timestamp", "message", "log_stream", "owner", "ingested_at"}
+    assert all(set(row) == columns for row in rows), "other columns"
+    return f"{len(objects)} objects by the AWS CLI"
 
 
 def subscribed(servers, binary, lines, rng):
@@ -223,8 +237,8 @@ def main():
     passed = failed = 0
     try:
         servers = Servers(folder, str(options.kinesis.resolve()))
-        cases = {"drain, Parquet": lambda: drained(servers, binary, lines, rng, "parquet"),
-                 "drain, JSON": lambda: drained(servers, binary, lines, rng, "json"),
+        cases = {"drain, Parquet": lambda: drained(servers, binary, lines, rng, "parquet", folder),
+                 "drain, JSON": lambda: drained(servers, binary, lines, rng, "json", folder / "json"),
                  "CloudWatch Logs": lambda: subscribed(servers, binary, lines, rng),
                  "kill -9": lambda: killed(servers, binary, lines, rng, options.kills)}
         for name, case in cases.items():
