@@ -17,9 +17,12 @@ use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType
 use super::{Decoded, Row, not_decodable, reject};
 use crate::event::{Millis, Record, Rejection, RejectionCode};
 
-/// Bytes of payloads around single bad events of one record; past it the rest go into one payload together. It bounds
-/// what a record can swell to when each of its many events is bad, for every payload repeats the envelope's head.
+/// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
+/// can swell to when each of its many events is bad, for every payload repeats the envelope's head.
 pub(super) const SINGLE_REJECTIONS: usize = 16 * 1024 * 1024;
+
+/// Bytes at which such a shared payload ends; four times its head, where that is more.
+pub(super) const SHARED_REJECTION: usize = 4 * 1024 * 1024;
 
 /// Why a whole payload is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -320,8 +323,8 @@ struct Rejecter<'a> {
     head: Vec<u8>,
     /// Bytes of the payloads made.
     bytes: usize,
-    /// An envelope that isn't closed yet, with what comes when there is too much: its events and the reason of the first.
-    rest: Option<(Vec<u8>, usize, String)>,
+    /// An envelope that isn't closed yet, for what comes when there is too much: its events and the reason of the first.
+    shared: Option<(Vec<u8>, usize, String)>,
 }
 
 impl<'a> Rejecter<'a> {
@@ -342,26 +345,31 @@ impl<'a> Rejecter<'a> {
             }
         }
         head.extend_from_slice(b"\"logEvents\":[");
-        Self { record, head, bytes: 0, rest: None }
+        Self { record, head, bytes: 0, shared: None }
     }
 
     fn reject(&mut self, event: &[u8], why: String, out: &mut Decoded) {
-        if let Some((payload, events, _)) = &mut self.rest {
-            payload.push(b',');
-            payload.extend_from_slice(event);
-            *events += 1;
-        } else if self.bytes < SINGLE_REJECTIONS {
+        if self.bytes < SINGLE_REJECTIONS {
             let payload = [&self.head[..], event, b"]}"].concat();
             // Also what a rejection costs besides.
             self.bytes += payload.len() + size_of::<Rejection>();
-            reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+            return reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+        }
+        if let Some((payload, events, _)) = &mut self.shared {
+            payload.push(b',');
+            payload.extend_from_slice(event);
+            *events += 1;
         } else {
-            self.rest = Some(([&self.head[..], event].concat(), 1, why));
+            self.shared = Some(([&self.head[..], event].concat(), 1, why));
+        }
+        if self.shared.as_ref().is_some_and(|(payload, ..)| payload.len() >= SHARED_REJECTION.max(4 * self.head.len()))
+        {
+            self.finish(out);
         }
     }
 
-    fn finish(self, out: &mut Decoded) {
-        if let Some((mut payload, events, first)) = self.rest {
+    fn finish(&mut self, out: &mut Decoded) {
+        if let Some((mut payload, events, first)) = self.shared.take() {
             payload.extend_from_slice(b"]}");
             let why = format!("{events} further bad events of this record, of the first: {first}");
             reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));

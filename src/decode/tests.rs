@@ -389,17 +389,31 @@ fn depth_is_no_danger() {
 }
 
 #[test]
-fn too_many_bad_events_of_one_record_share_a_payload() {
-    let filter = "f".repeat(LIMIT / 2);
-    let json = with_events(&format!("[{GOOD}{}]", ",7".repeat(LIMIT / 8)));
-    let json = json.replacen('{', &format!(r#"{{"subscriptionFilters":["{filter}"],"#), 1);
-    let out = decode(&[record(gzip(json.as_bytes()))]);
-    assert_eq!(events(&out).len(), 1);
-    let (last, single) = out.rejections.split_last().unwrap();
-    assert_eq!(single.len(), strict::SINGLE_REJECTIONS / filter.len());
-    let value: Value = serde_json::from_slice(&last.payload).unwrap();
-    assert_eq!(value["logEvents"].as_array().unwrap().len() + single.len(), LIMIT / 8);
-    assert!(last.message.starts_with(&format!("{} further bad events", LIMIT / 8 - single.len())));
+fn too_many_bad_events_of_one_record_share_payloads() {
+    for head in [LIMIT / 2, 100] {
+        let filter = "f".repeat(head);
+        let bad = strict::SINGLE_REJECTIONS / (head + 100) + strict::SHARED_REJECTION / 2;
+        let json = with_events(&format!("[{GOOD}{}]", ",700".repeat(bad)));
+        let json = json.replacen('{', &format!(r#"{{"subscriptionFilters":["{filter}"],"#), 1);
+        let mut out = Decoded::default();
+        let records = [record(gzip(json.as_bytes()))];
+        assert_eq!(decoder(64 << 20).decode(&mut Scratch::new(), &records, true, &mut out), 1);
+        assert_eq!(events(&out).len(), 1);
+        let mut counted = 0;
+        let mut shared = 0;
+        for rejection in &out.rejections {
+            let value: Value = serde_json::from_slice(&rejection.payload).unwrap();
+            let count = value["logEvents"].as_array().unwrap().len();
+            counted += count;
+            if count > 1 {
+                shared += 1;
+                assert!(rejection.message.starts_with(&format!("{count} further bad events")));
+                assert!(rejection.payload.len() < head + strict::SHARED_REJECTION + 100);
+            }
+        }
+        assert_eq!(counted, bad, "none is lost");
+        assert!((2..5).contains(&shared), "{shared} payloads share 8 MiB of events");
+    }
 }
 
 #[test]
