@@ -25,7 +25,7 @@ use crate::config::{Compression, Format};
 use crate::table::{Column, Field, Schema, Type};
 
 /// Bytes of a column's values that go into one page, at most.
-const LARGEST_PAGE: usize = 256 << 10;
+const LARGEST_PAGE: usize = 512 << 10;
 /// Bytes of rows that are handed over at once, at most.
 const LARGEST_BATCH: usize = 1 << 20;
 /// Pages and batches are at most this part of an object, so that its size is known well enough to end it in time.
