@@ -100,7 +100,7 @@ fn batches(groups: usize, events: usize) -> (Vec<Decoded>, u64) {
     (batches, bytes)
 }
 
-fn filled(batches: &[Decoded]) -> Buffers {
+fn filled(batches: &mut [Decoded]) -> Buffers {
     let mut buffers = Buffers::new(Budget::new(1 << 30), "errors");
     let place = Place { shard: "shardId-000000000000".into(), stream: Some("app-logs".into()) };
     let table: Arc<str> = "log_events".into();
@@ -132,10 +132,10 @@ fn encode_all(buffers: Buffers, settings: &EncodeSettings) -> usize {
 
 fn benches(c: &mut Criterion) {
     for (groups, events) in [(3, EVENTS), (4_000, EVENTS)] {
-        let (batches, bytes) = batches(groups, events);
+        let (mut batches, bytes) = batches(groups, events);
         let mut group = c.benchmark_group(format!("{groups} log groups"));
         group.throughput(Throughput::Bytes(bytes)).sample_size(10).sampling_mode(SamplingMode::Flat);
-        group.bench_function("buffer", |b| b.iter_with_large_drop(|| filled(black_box(&batches))));
+        group.bench_function("buffer", |b| b.iter_with_large_drop(|| filled(black_box(&mut batches))));
         for (name, settings) in [
             ("parquet, zstd 1", settings(FormatKind::Parquet, Compression::Zstd, 1)),
             ("parquet, zstd 3", settings(FormatKind::Parquet, Compression::Zstd, 3)),
@@ -143,10 +143,10 @@ fn benches(c: &mut Criterion) {
             ("json, gzip 6", settings(FormatKind::Json, Compression::Gzip, 6)),
             ("json, zstd 1", settings(FormatKind::Json, Compression::Zstd, 1)),
         ] {
-            let packed = encode_all(filled(&batches), &settings);
+            let packed = encode_all(filled(&mut batches), &settings);
             println!("{name}: {bytes} bytes of JSON become {packed}");
             group.bench_function(name, |b| {
-                b.iter_batched(|| filled(&batches), |rows| encode_all(rows, &settings), BatchSize::PerIteration)
+                b.iter_batched(|| filled(&mut batches), |rows| encode_all(rows, &settings), BatchSize::PerIteration)
             });
         }
         group.finish();

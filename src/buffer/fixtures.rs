@@ -59,7 +59,7 @@ pub(crate) fn place() -> Place {
 pub(crate) fn flush(budget: &Arc<Budget>, payloads: &[TestPayload]) -> Flush {
     let mut buffers = Buffers::new(Arc::clone(budget), "errors");
     for payload in payloads {
-        buffers.push(&"log_events".into(), &decoded(std::slice::from_ref(payload)), &place(), 0);
+        buffers.push(&"log_events".into(), &mut decoded(std::slice::from_ref(payload)), &place(), 0);
     }
     buffers.take()
 }

@@ -81,14 +81,15 @@ impl Buffers {
         }
     }
 
-    /// Copies a batch: its rows to partitions of `table`, its rejections to those of the error prefix. `now` is when
-    /// the attempt to deliver these rejections ended.
-    pub fn push(&mut self, table: &Arc<str>, decoded: &Decoded, place: &Place, now: Millis) {
+    /// Takes a batch over: copies its rows to partitions of `table`, and moves its rejections to those of the error
+    /// prefix, one by one, since a record of bad events can have tens of MiB of them. `now` is when the attempt to
+    /// deliver these rejections ended.
+    pub fn push(&mut self, table: &Arc<str>, decoded: &mut Decoded, place: &Place, now: Millis) {
         for payload in &decoded.payloads {
             self.push_payload(table, payload, decoded);
         }
-        for rejection in &decoded.rejections {
-            self.push_rejection(rejection, place, now);
+        for rejection in decoded.rejections.drain(..) {
+            self.push_rejection(&rejection, place, now);
         }
         self.counts += decoded.counts;
     }

@@ -106,8 +106,8 @@ fn a_flush_takes_all_and_the_books_start_anew() {
     let mut batch = decoded(&[payload("b", [(START, 1), (START + HOUR, 2)]), payload("a", [(START, 3)])]);
     batch.payloads[1].arrival = START - 5;
     batch.counts.control = 2;
-    buffers.push(&table, &batch, &place(), 0);
-    buffers.push(&table, &batch, &place(), 0);
+    buffers.push(&table, &mut batch, &place(), 0);
+    buffers.push(&table, &mut batch, &place(), 0);
     assert_eq!((buffers.open(), buffers.is_empty()), (3, false));
     assert_eq!(buffers.bytes(), budget.rows());
 
@@ -150,8 +150,8 @@ fn rejections_are_lines_of_the_error_prefix_by_arrival() {
         rejection(RejectionCode::NotDecodable, START),
         rejection(RejectionCode::NotDecodable, START + 1),
     ];
-    let batch = Decoded { rejections, ..Decoded::default() };
-    buffers.push(&"log_events".into(), &batch, &place(), START + 9);
+    let mut batch = Decoded { rejections, ..Decoded::default() };
+    buffers.push(&"log_events".into(), &mut batch, &place(), START + 9);
     assert_eq!((buffers.open(), buffers.oldest_arrival()), (2, Some(START)));
     let mut flush = buffers.take();
     let names: Vec<_> = flush.partitions.iter().map(|(partition, rows)| (partition.to_string(), rows.rows())).collect();
@@ -180,7 +180,7 @@ fn small_and_giant_partitions_waste_little() {
     for group in 0..5000 {
         let payload = payload(&format!("/aws/lambda/function-{group}"), (0..10).map(|i| (START + i, 120)));
         total += text(&payload);
-        buffers.push(&"log_events".into(), &decoded(&[payload]), &place(), 0);
+        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
     }
     let small = buffers.take();
     assert!(budget.rows() < total * 5 / 2, "{} bytes for {total} of text", budget.rows());
@@ -190,7 +190,7 @@ fn small_and_giant_partitions_waste_little() {
     for batch in 0..1000 {
         let payload = payload("one", (0..100).map(|i| (START + batch + i, 120)));
         total += text(&payload);
-        buffers.push(&"log_events".into(), &decoded(&[payload]), &place(), 0);
+        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
     }
     let giant = buffers.take();
     assert!(budget.rows() < total * 13 / 10, "{} bytes for {total} of text", budget.rows());

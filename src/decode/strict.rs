@@ -19,7 +19,7 @@ use crate::event::{Millis, Record, Rejection, RejectionCode};
 
 /// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
 /// can swell to when each of its many events is bad, for every payload repeats the envelope's head.
-pub(super) const SINGLE_REJECTIONS: usize = 16 * 1024 * 1024;
+pub(super) const SINGLE_REJECTIONS: usize = 8 * 1024 * 1024;
 
 /// Bytes at which such a shared payload ends; four times its head, where that is more.
 pub(super) const SHARED_REJECTION: usize = 4 * 1024 * 1024;

@@ -385,7 +385,7 @@ fn rejections_are_lines_in_gzip() {
             arrival: START + (i as i64 * 31) % 1000,
         })
         .collect();
-    buffers.push(&"log_events".into(), &Decoded { rejections, ..Decoded::default() }, &place(), START);
+    buffers.push(&"log_events".into(), &mut Decoded { rejections, ..Decoded::default() }, &place(), START);
     let settings = settings(FormatKind::Parquet, Compression::Zstd, MIB / 2, &budget);
     let objects = encode_only(buffers.take(), &settings);
     assert!(objects.len() > 1);
@@ -409,7 +409,7 @@ fn memory_is_given_back_run_by_run() {
     let budget = Budget::new(1 << 30);
     let mut buffers = Buffers::new(Arc::clone(&budget), "errors");
     for payload in payloads(50_000, repetitive) {
-        buffers.push(&"log_events".into(), &decoded(&[payload]), &place(), 0);
+        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
     }
     let [(_, rows)] = buffers.take().partitions.try_into().unwrap();
     let total = rows.bytes();

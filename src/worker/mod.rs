@@ -239,10 +239,10 @@ impl Worker {
         Ok(())
     }
 
-    fn absorb(&mut self, done: Done) {
+    fn absorb(&mut self, mut done: Done) {
         let Some(owned) = self.shards.get_mut(&done.shard) else { return };
         let place = Place { shard: done.shard.clone(), stream: self.stream.clone() };
-        self.buffers.push(&self.table, &done.decoded, &place, self.parts.storage.clock.now());
+        self.buffers.push(&self.table, &mut done.decoded, &place, self.parts.storage.clock.now());
         owned.at_tip = done.at_tip || done.at_end;
         if let Some(position) = done.position {
             owned.buffered = position;

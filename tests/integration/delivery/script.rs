@@ -54,11 +54,6 @@ impl ScriptedSource {
     pub fn opened(&self) -> Vec<String> {
         self.opened.lock().unwrap().clone()
     }
-
-    /// All records of all shards.
-    pub fn records(&self) -> impl Iterator<Item = &Bytes> {
-        self.shards.values().flat_map(|shard| &shard.records)
-    }
 }
 
 /// A payload with events of these ids; the id is also the message, and milliseconds behind [`START`].
