@@ -1,5 +1,6 @@
 //! One flush: encode, stage, commit. Publishing goes on behind it.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
@@ -11,7 +12,7 @@ use crate::commit::group::Group;
 use crate::commit::pack::PackedObject;
 use crate::commit::snapshot::{Commit, PackId, PackState};
 use crate::commit::storage::Description;
-use crate::encode::{self, EncodeSettings, Object};
+use crate::encode::{self, EncodeError, EncodeSettings, Object};
 use crate::partition::Partition;
 
 /// What is flushed: rows taken out of the buffers, and the commit that they belong to (without its pack).
@@ -38,14 +39,7 @@ pub async fn flush(
     flush: Flush,
 ) -> Result<Committed, WorkerError> {
     let Flush { id, rows, mut commit } = flush;
-    let encoding = futures::stream::iter(rows).map(|(partition, rows)| {
-        let settings = Arc::clone(settings);
-        async move {
-            let encode = move || encode::encode(&partition, rows, &settings).map(|objects| (partition, objects));
-            spawn_blocking(encode).await.expect("encoding does not panic")
-        }
-    });
-    let encoded: Vec<(Partition, Vec<Object>)> = encoding.buffered(cores).try_collect().await?;
+    let encoded = encode_all(rows, settings, cores).await?;
     let objects = pack_up(&id, encoded);
     if !objects.is_empty() {
         let bytes = group.stage(&id, &objects).await?;
@@ -54,6 +48,27 @@ pub async fn flush(
     }
     group.commit(commit.clone()).await?;
     Ok(Committed { id, commit, objects })
+}
+
+/// Encodes on so many threads at once, the largest partitions first, so that no core is left with one at the end.
+async fn encode_all(
+    rows: Vec<(Partition, PartitionRows)>,
+    settings: &Arc<EncodeSettings>,
+    cores: usize,
+) -> Result<Vec<(Partition, Vec<Object>)>, EncodeError> {
+    let mut rows: Vec<_> = rows.into_iter().enumerate().collect();
+    rows.sort_by_key(|(_, (_, rows))| Reverse(rows.bytes()));
+    let encoding = futures::stream::iter(rows).map(|(place, (partition, rows))| {
+        let settings = Arc::clone(settings);
+        async move {
+            let encode = move || encode::encode(&partition, rows, &settings).map(|objects| (partition, objects));
+            let encoded = spawn_blocking(encode).await.expect("encoding does not panic")?;
+            Ok((place, encoded))
+        }
+    });
+    let mut encoded: Vec<_> = encoding.buffer_unordered(cores).try_collect().await?;
+    encoded.sort_unstable_by_key(|(place, _)| *place);
+    Ok(encoded.into_iter().map(|(_, encoded)| encoded).collect())
 }
 
 /// Gives each object its final key: `<partition>/<pack>-<n>.<extension>`.

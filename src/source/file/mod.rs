@@ -25,7 +25,7 @@ use crate::position::Position;
 /// Files that are read at once: each takes a thread.
 pub const OPEN_FILES: usize = 8;
 /// Records are handed on in batches of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 512 << 10;
 /// Standard input is known again by its first bytes.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 

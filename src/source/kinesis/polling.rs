@@ -17,7 +17,7 @@ use crate::retry::{Retry, Verdict};
 use crate::source::{Batch, Hold, ReadAhead, Reader, SourceError};
 
 /// An answer is handed on in parts of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 512 << 10;
 /// While it is received an answer is there as the body, as the client's copy of it, and decoded.
 const COPIES: usize = 3;
 /// "Nothing behind this" is believed only of an answer that no limit can have cut: some servers say it of every one.
