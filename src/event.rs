@@ -11,6 +11,9 @@ use crate::position::SequenceNumber;
 /// Milliseconds since 1970-01-01T00:00:00Z.
 pub type Millis = i64;
 
+/// 2200-01-01T00:00:00Z: the first instant that is no event's, nor the arrival of a record.
+pub const TIMESTAMP_LIMIT: Millis = 7_258_118_400_000;
+
 /// A shard of the stream, or one input file: the unit that has a position and an owner.
 ///
 /// Cheap to clone. For a Kinesis shard its id (`shardId-000000000000`), for a file its path, `-` for standard input.

@@ -12,10 +12,7 @@ use serde_json::value::RawValue;
 
 use super::strict::append_id;
 use super::{Decoded, Row};
-use crate::event::Millis;
-
-/// 2200-01-01T00:00:00Z: the first instant that is no event's.
-pub(super) const TIMESTAMP_LIMIT: Millis = 7_258_118_400_000;
+use crate::event::{Millis, TIMESTAMP_LIMIT};
 
 /// A valid envelope, its events already rows.
 #[derive(Debug, PartialEq, Eq)]

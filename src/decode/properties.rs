@@ -21,7 +21,7 @@ fn any_text() -> impl Strategy<Value = String> {
 }
 
 fn any_event() -> impl Strategy<Value = Parts> {
-    (any_text(), prop::option::weighted(0.2, any::<u64>()), 0..envelope::TIMESTAMP_LIMIT, any_text())
+    (any_text(), prop::option::weighted(0.2, any::<u64>()), 0..crate::event::TIMESTAMP_LIMIT, any_text())
 }
 
 /// Text as JSON, each character escaped or not as `escape` says in turn.

@@ -13,9 +13,9 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType, TIMESTAMP_LIMIT};
+use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType};
 use super::{Decoded, Row, not_decodable, reject};
-use crate::event::{Millis, Record, Rejection, RejectionCode};
+use crate::event::{Millis, Record, Rejection, RejectionCode, TIMESTAMP_LIMIT};
 
 /// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
 /// can swell to when each of its many events is bad, for every payload repeats the envelope's head.

@@ -19,8 +19,8 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::window::Window;
-use crate::event::Millis;
+use super::window::{Turn, Window};
+use crate::event::{Millis, TIMESTAMP_LIMIT};
 
 /// No record is larger, in any form: 10 MiB on the stream, and a third more as base64.
 const LARGEST_VALUE: usize = 16 << 20;
@@ -51,35 +51,38 @@ pub enum Failed {
 /// Takes the records, in the order of the file.
 pub type Sink<'s> = dyn FnMut(Found) -> Result<(), Failed> + 's;
 
-pub struct Content<R> {
+pub struct Content<'t, R> {
     input: R,
     /// When bare payloads arrived.
     modified: Millis,
+    turn: Turn<'t>,
 }
 
-impl<R: Read> Content<R> {
-    pub fn new(input: R, modified: Millis) -> Self {
-        Self { input, modified }
+impl<'t, R: Read> Content<'t, R> {
+    pub fn new(input: R, modified: Millis, turn: Turn<'t>) -> Self {
+        Self { input, modified, turn }
     }
 
     /// Hands every record to the sink.
     pub fn read(self, sink: &mut Sink<'_>) -> Result<(), Failed> {
-        let Self { input, modified } = self;
-        let mut window = Window::new(input);
+        let Self { input, modified, turn } = self;
+        let mut window = Window::new(input, turn);
         window.grow()?;
         if !window.bytes().starts_with(b"\x1f\x8b") {
             return Values { window, modified, done: 0, gzip: false }.read(sink);
         }
-        while !window.is_last() && window.bytes().len() < LARGEST_VALUE {
-            window.grow()?;
+        // Its beginning mostly tells already.
+        if window.is_last() || !is_container(inflated(window.bytes(), turn)) {
+            while !window.is_last() && window.bytes().len() < LARGEST_VALUE {
+                window.grow()?;
+            }
         }
         if !window.is_last() {
-            let window = Window::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 20, window.rest())));
+            let window = Window::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 20, window.rest())), turn);
             return Values { window, modified, done: 0, gzip: true }.read(sink);
         }
-        let inflated = || Window::new(MultiGzDecoder::new(Cursor::new(window.bytes())));
-        if is_container(inflated()) {
-            Values { window: inflated(), modified, done: 0, gzip: true }.read(sink)
+        if is_container(inflated(window.bytes(), turn)) {
+            Values { window: inflated(window.bytes(), turn), modified, done: 0, gzip: true }.read(sink)
         } else {
             let data = Bytes::copy_from_slice(window.bytes());
             sink(Found { data, partition_key: None, arrival: modified })
@@ -87,8 +90,14 @@ impl<R: Read> Content<R> {
     }
 }
 
-/// Whether the content of a gzip is records to take out: else the gzip itself is one record, whatever it is.
-fn is_container(mut window: Window<impl Read>) -> bool {
+/// The content of a gzip, or of its beginning.
+fn inflated<'w>(bytes: &'w [u8], turn: Turn<'w>) -> Window<'w, MultiGzDecoder<Cursor<&'w [u8]>>> {
+    Window::new(MultiGzDecoder::new(Cursor::new(bytes)), turn)
+}
+
+/// Whether the content of a gzip is records to take out: else the gzip itself is one record, whatever it is. Of the
+/// beginning of one, false says nothing.
+fn is_container(mut window: Window<'_, impl Read>) -> bool {
     loop {
         if window.grow().is_err() {
             return false;
@@ -107,7 +116,7 @@ fn is_container(mut window: Window<impl Read>) -> bool {
     }
 }
 
-fn is_blank_to_its_end(window: &mut Window<impl Read>) -> bool {
+fn is_blank_to_its_end(window: &mut Window<'_, impl Read>) -> bool {
     loop {
         if !window.bytes().iter().all(u8::is_ascii_whitespace) {
             return false;
@@ -123,15 +132,15 @@ fn is_blank_to_its_end(window: &mut Window<impl Read>) -> bool {
 }
 
 /// JSON values, one behind the other.
-struct Values<R> {
-    window: Window<R>,
+struct Values<'t, R> {
+    window: Window<'t, R>,
     modified: Millis,
     /// Values that were read.
     done: usize,
     gzip: bool,
 }
 
-impl<R: Read> Values<R> {
+impl<R: Read> Values<'_, R> {
     fn read(mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
         loop {
             let blank = blank_prefix(self.window.bytes(), self.done == 0);
@@ -340,7 +349,9 @@ impl Element<'_> {
         // What is not base64 is kept as it is.
         let data = BASE64.decode(text).map_or_else(|_| Bytes::copy_from_slice(text.as_bytes()), Bytes::from);
         let partition_key = key.map(|key| Box::from(key.0.as_ref()));
-        Found { data, partition_key, arrival: arrival.map_or(modified, |time| time.0) }
+        // A time that no record can have come at is as good as none.
+        let arrival = arrival.map(|time| time.0).filter(|time| (0..TIMESTAMP_LIMIT).contains(time));
+        Found { data, partition_key, arrival: arrival.unwrap_or(modified) }
     }
 }
 

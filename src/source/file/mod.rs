@@ -6,11 +6,12 @@ mod progress;
 mod tests;
 mod window;
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -37,6 +38,8 @@ pub struct FileSource {
     read_ahead: ReadAhead,
     progress: Arc<Progress>,
     open: Arc<Semaphore>,
+    /// Held by the one file, of those that are being read, that may have large windows.
+    large: Arc<Mutex<()>>,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +85,7 @@ impl FileSource {
             read_ahead,
             progress,
             open: Arc::new(Semaphore::new(OPEN_FILES)),
+            large: Arc::default(),
         })
     }
 
@@ -178,6 +182,7 @@ impl Source for FileSource {
             progress: self.progress(),
             runtime: tokio::runtime::Handle::current(),
             sender,
+            large: Arc::clone(&self.large),
             _open: open,
         };
         spawn_blocking(move || reading.run(&input));
@@ -214,6 +219,7 @@ struct Reading {
     progress: Arc<Progress>,
     runtime: tokio::runtime::Handle,
     sender: mpsc::Sender<Result<Batch, SourceError>>,
+    large: Arc<Mutex<()>>,
     _open: OwnedSemaphorePermit,
 }
 
@@ -221,8 +227,13 @@ impl Reading {
     fn run(mut self, input: &Input) {
         let name = self.name.clone();
         let progress = Arc::clone(&self.progress);
+        let (large, held) = (Arc::clone(&self.large), RefCell::new(None));
+        // It guards no data that a panic could have left in pieces.
+        let turn = || {
+            held.borrow_mut().get_or_insert_with(|| large.lock().unwrap_or_else(PoisonError::into_inner));
+        };
         let result = input.open().map_err(Failed::Io).and_then(|(bytes, modified)| {
-            Content::new(progress.counting(bytes), modified).read(&mut |found| self.take(found))
+            Content::new(progress.counting(bytes), modified, &turn).read(&mut |found| self.take(found))
         });
         match result {
             Ok(()) => drop(self.send(true)),

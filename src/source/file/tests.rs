@@ -51,7 +51,7 @@ impl Read for Trickle<'_> {
 
 fn found(bytes: &[u8]) -> Vec<Found> {
     let mut all = Vec::new();
-    Content::new(Trickle(bytes, 65_537), MODIFIED)
+    Content::new(Trickle(bytes, 65_537), MODIFIED, &|| ())
         .read(&mut |found| {
             all.push(found);
             Ok(())
@@ -149,7 +149,7 @@ fn a_document_larger_than_the_window_is_taken_out_record_by_record() {
     assert!(datas(document.as_bytes()) == payloads);
 
     let mut taken = 0;
-    let cut = Content::new(&document.as_bytes()[..document.len() - 100], MODIFIED).read(&mut |_| {
+    let cut = Content::new(&document.as_bytes()[..document.len() - 100], MODIFIED, &|| ()).read(&mut |_| {
         taken += 1;
         Ok(())
     });
@@ -162,7 +162,7 @@ proptest! {
     fn any_bytes_are_read_without_a_panic_however_they_come(bytes: Vec<u8>, step in 1usize..9) {
         let read = |input: Trickle<'_>| {
             let mut all = Vec::new();
-            let result = Content::new(input, 0).read(&mut |found| { all.push(found); Ok(()) });
+            let result = Content::new(input, 0, &|| ()).read(&mut |found| { all.push(found); Ok(()) });
             result.map(|()| all).ok()
         };
         prop_assert_eq!(read(Trickle(&bytes, step)), read(Trickle(&bytes, usize::MAX)));

@@ -5,17 +5,24 @@ use std::io::Read;
 /// The least that is read at once.
 const STEP: usize = 1 << 20;
 
-pub struct Window<R> {
+/// A window of more bytes waits for its turn: of those that are read at once, few files need one.
+const SMALL: usize = 4 << 20;
+
+/// Called before a window grows large, any number of times: returns when it may.
+pub type Turn<'t> = &'t dyn Fn();
+
+pub struct Window<'t, R> {
     input: R,
+    turn: Turn<'t>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
     at_end: bool,
 }
 
-impl<R: Read> Window<R> {
-    pub fn new(input: R) -> Self {
-        Self { input, buffer: Vec::new(), start: 0, end: 0, at_end: false }
+impl<'t, R: Read> Window<'t, R> {
+    pub fn new(input: R, turn: Turn<'t>) -> Self {
+        Self { input, turn, buffer: Vec::new(), start: 0, end: 0, at_end: false }
     }
 
     /// What is in the window.
@@ -40,6 +47,9 @@ impl<R: Read> Window<R> {
         (self.start, self.end) = (0, held);
         let wanted = (2 * held).max(STEP);
         if self.buffer.len() < wanted {
+            if wanted > SMALL {
+                (self.turn)();
+            }
             self.buffer.resize(wanted, 0);
         }
         while self.end < self.buffer.len() {
