@@ -9,6 +9,7 @@ use object_store::{
     Attribute, Attributes, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
     PutOptions, PutPayload,
 };
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
 
 use crate::clock::Clock;
@@ -19,6 +20,11 @@ use crate::store;
 const MULTIPART_BYTES: usize = 64 << 20;
 /// S3 takes at most 10,000 parts of at least 5 MiB: room for 156 GiB.
 const PART_BYTES: usize = 16 << 20;
+/// Bytes of puts under way at once: on a slow link, more of them would each take longer than a request may.
+const UNDER_WAY: usize = 64 << 20;
+/// Less than this does not count, nor wait: heartbeats, for one.
+const SMALL: usize = 16 << 10;
+const KIB: usize = 1 << 10;
 /// Deletes under way at once: hundreds one after the other, as collection has them, would take most of a lease.
 const DELETES: usize = 32;
 
@@ -28,6 +34,8 @@ pub struct Storage {
     store: Arc<dyn ObjectStore>,
     /// Whether the store takes content types and metadata: a local disk does not.
     attributes: bool,
+    /// For [`UNDER_WAY`], in KiB.
+    uploads: Arc<Semaphore>,
     pub clock: Clock,
     pub patience: Patience,
 }
@@ -50,12 +58,14 @@ pub struct Description {
 
 impl Storage {
     pub fn new(store: Arc<dyn ObjectStore>, attributes: bool, clock: Clock, patience: Patience) -> Self {
-        Self { store, attributes, clock, patience }
+        let uploads = Arc::new(Semaphore::new(UNDER_WAY / KIB));
+        Self { store, attributes, uploads, clock, patience }
     }
 
     /// Puts an object, whatever is there, until it is acknowledged.
     pub async fn put(&self, key: &Path, payload: PutPayload, description: &Description) -> Result<(), GaveUp> {
         self.retried(format!("put of {key}"), || async {
+            let _room = self.room(payload.content_length()).await;
             if payload.content_length() > MULTIPART_BYTES && self.attributes {
                 return self.put_in_parts(key, payload.clone(), description).await;
             }
@@ -63,6 +73,15 @@ impl Storage {
             self.store.put_opts(key, payload.clone(), options).await.map(drop)
         })
         .await
+    }
+
+    /// A share of [`UNDER_WAY`] for one attempt; more than all of it is all of it.
+    async fn room(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        if bytes < SMALL {
+            return None;
+        }
+        let share = u32::try_from((bytes / KIB).min(UNDER_WAY / KIB)).expect("it is 65,536 at most");
+        Some(self.uploads.acquire_many(share).await.expect("the semaphore is never closed"))
     }
 
     async fn put_in_parts(&self, key: &Path, payload: PutPayload, about: &Description) -> object_store::Result<()> {
