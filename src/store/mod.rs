@@ -101,6 +101,10 @@ fn local(folder: &FilePath) -> Result<Opened, OpenError> {
     Ok(Opened { store: Arc::new(store), keys, attributes: false })
 }
 
+/// What `object_store` (0.14) says of a redirect that names no place. Not a word of it less: the text of an error also
+/// holds the URL, and so whatever buckets and log groups are called.
+const BARE_REDIRECT: &str = "Received redirect without LOCATION";
+
 /// What an error lets its caller do.
 pub fn verdict(error: &object_store::Error) -> Verdict {
     use object_store::Error as E;
@@ -119,8 +123,8 @@ pub fn verdict(error: &object_store::Error) -> Verdict {
             // What the server can't do it will not learn: conditional creates, for one.
             Some(501 | 505) => Verdict::Refused,
             Some(_) => Verdict::Transient,
-            // A redirect is told without its status.
-            None if text(error).contains("redirect") => Verdict::Refused,
+            // Told without its status.
+            None if text(error).contains(BARE_REDIRECT) => Verdict::Refused,
             None => credentials_verdict(error).unwrap_or_else(|| io_verdict(error)),
         },
     }
@@ -171,7 +175,7 @@ pub fn explain(error: &object_store::Error) -> String {
         "access denied: the credentials have expired: renew them".to_owned()
     } else if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]) {
         "access denied: the credentials are not accepted: check them, and this machine's clock".to_owned()
-    } else if says(&["AuthorizationHeaderMalformed", "redirect"]) || matches!(status, Some(300..=399)) {
+    } else if says(&["AuthorizationHeaderMalformed", BARE_REDIRECT]) || matches!(status, Some(300..=399)) {
         "the bucket is in another region: set AWS_REGION to it".to_owned()
     } else if denied && status.is_some() {
         format!("access denied: check the credentials, and allow {} there", permission(&text))
