@@ -28,8 +28,8 @@ pub mod scripted;
 
 /// The SDK's own default for connections.
 const CONNECT: Duration = Duration::from_millis(3100);
-/// For one attempt at a call, its answer of up to 10 MiB read.
-const ATTEMPT: Duration = Duration::from_secs(30);
+/// For one attempt at a call, its answer of up to 10 MiB (more as base64) read: 1 MB/s must be there.
+const ATTEMPT: Duration = Duration::from_secs(15);
 /// How long a search for settings or credentials may take: instance metadata that nobody serves would hang.
 const SEARCH: Duration = Duration::from_secs(20);
 /// Credentials are fetched anew from so long before they expire,

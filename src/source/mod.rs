@@ -115,7 +115,4 @@ pub enum SourceError {
     /// The message names the thing and says what to do.
     #[error("{0}")]
     Fatal(String),
-    /// The state holds a position of another stream or file; message as above.
-    #[error("{0}")]
-    BadPosition(String),
 }

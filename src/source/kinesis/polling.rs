@@ -123,11 +123,11 @@ impl PollingReader {
                     );
                 }
                 Position::After(_) => {
-                    return Err(SourceError::BadPosition(format!(
+                    text = format!(
                         "stream {} does not know the position `{}` of {} ({text}): was it deleted and made anew? then \
                          choose another `group`",
                         self.api.name, self.position, self.shard
-                    )));
+                    );
                 }
                 _ => {}
             }

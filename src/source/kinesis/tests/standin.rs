@@ -215,7 +215,6 @@ async fn a_position_of_another_stream_is_refused_by_name() {
     let stranger = "49590338271490256608559692538361571095921575989136588898".parse().unwrap();
     let mut reader = source.open(&shard(0), &Position::After(stranger)).await.unwrap();
     let error = reader.next().await.unwrap_err();
-    assert!(matches!(error, SourceError::BadPosition(_)), "{error:?}");
     let text = error.to_string();
     assert!(text.contains("shardId-000000000000") && text.contains("after 49590338271"), "{text}");
 }
