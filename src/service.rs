@@ -24,9 +24,10 @@ use crate::store;
 use crate::table::Schema;
 use crate::worker::{self, Parts, Report, Settings};
 
-/// Bytes that readers may have fetched and nobody decoded: enough to keep the decoders busy, a small part of the
-/// 200 MiB that the process may take beyond `flush.buffer_bytes`.
-const READ_AHEAD: usize = 32 << 20;
+/// Bytes that readers may have fetched and nobody decoded: enough for two shards that are behind to fetch at once, which
+/// takes 30 MiB each, so that one whose answer does not come leaves room for the others. A part of the 200 MiB that the
+/// process may take beyond `flush.buffer_bytes`.
+const READ_AHEAD: usize = 64 << 20;
 /// The pause between two reads of a shard that has nothing new, by the flush interval: a tenth of it in these bounds.
 const SHORTEST_IDLE: Duration = Duration::from_millis(200);
 const LONGEST_IDLE: Duration = Duration::from_secs(1);
@@ -58,7 +59,10 @@ impl RunError {
 /// Runs until a signal ends it, or, when draining or reading files, until everything is committed and published.
 pub async fn run(config: &Config, drain: bool) -> Result<Report, RunError> {
     let stop = on_signals().map_err(|error| RunError::Fatal(format!("signals can't be handled: {error}")))?;
-    let (parts, progress) = build(config, drain).await?;
+    let (parts, progress) = tokio::select! {
+        built = build(config, drain) => built?,
+        () = stopped(stop.clone()) => return Ok(nothing_begun()),
+    };
     let work = keep_working(&parts, stop.clone());
     tokio::select! {
         report = work => report,
@@ -90,7 +94,10 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     let mut progress = None;
     let source: Arc<dyn Source> = match (&config.source, aws) {
         (SourceConfig::File(files), _) => {
-            let files = FileSource::new(&files.paths, read_ahead);
+            // In a thread: the beginning of standard input may be long in coming.
+            let paths = files.paths.clone();
+            let opening = tokio::task::spawn_blocking(move || FileSource::new(&paths, read_ahead));
+            let files = opening.await.expect("opening files does not panic");
             let files = files.map_err(|error| RunError::Usage(error.to_string()))?;
             progress = Some(files.progress());
             Arc::new(files)
@@ -147,8 +154,12 @@ fn fatal(error: impl std::fmt::Display) -> RunError {
     RunError::Fatal(error.to_string())
 }
 
+/// More would take more memory than is promised, and a worker of its own does more with them.
+const MOST_CORES: usize = 8;
+
+/// How many threads decode and encode at once.
 fn cores() -> usize {
-    available_parallelism().map_or(1, NonZero::get)
+    available_parallelism().map_or(1, NonZero::get).min(MOST_CORES)
 }
 
 /// Threads for what blocks: files being read, decoding and encoding, and some for a local disk. Not tokio's 512: each
@@ -184,8 +195,17 @@ fn on_signals() -> std::io::Result<watch::Receiver<bool>> {
 }
 
 /// So long after `stop` said so.
-async fn passed(mut stop: watch::Receiver<bool>, bound: Duration) {
+async fn passed(stop: watch::Receiver<bool>, bound: Duration) {
+    stopped(stop).await;
+    tokio::time::sleep(bound).await;
+}
+
+async fn stopped(mut stop: watch::Receiver<bool>) {
     // The sender lives as long as the process.
     let _ = stop.wait_for(|stop| *stop).await;
-    tokio::time::sleep(bound).await;
+}
+
+fn nothing_begun() -> Report {
+    info!("ended before anything was begun");
+    Report::default()
 }

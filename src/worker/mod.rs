@@ -99,10 +99,17 @@ pub struct Report {
 }
 
 /// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
-pub async fn run(parts: Parts, stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
     let Settings { group, lease, about, .. } = &parts.settings;
     let joining = Joining { name: group, source: parts.source.id(), lease: *lease, about: about.clone() };
-    let group = Arc::new(Group::join(parts.storage.clone(), joining).await?);
+    let group = tokio::select! {
+        joined = Group::join(parts.storage.clone(), joining) => Arc::new(joined?),
+        // It owns nothing yet: if it has just become a member, it will be taken for dead.
+        _ = stop.wait_for(|stop| *stop) => {
+            info!("ended before it had joined");
+            return Ok(Report::default());
+        }
+    };
     info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
     Worker::new(parts, group).run(stop).await
 }
@@ -225,10 +232,22 @@ impl Worker {
                 self.readers.start(&self.parts.source, id, committed.clone());
             }
         }
+        if self.view.is_none() && self.parts.source.ends() {
+            let done: Vec<_> = view.done.difference(&self.ended).collect();
+            if let Some(first) = done.first() {
+                info!(
+                    files = done.len(), %first,
+                    "read to their end before, and not read again: another --group would deliver them once more"
+                );
+            }
+        }
         if view.owned.is_empty() {
             self.parts.storage.patience.relax(self.parts.settings.stuck_after);
         }
-        self.view = Some(view);
+        // One that began before a shard ended knows nothing of its children.
+        if view.epoch == self.ownership.epoch() {
+            self.view = Some(view);
+        }
     }
 
     fn decode(&mut self, read: Read) -> Result<(), WorkerError> {

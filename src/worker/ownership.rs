@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -35,6 +36,8 @@ pub struct View {
     /// Packs of other workers that were listed when all shards were first `done` or owned, and still are: what is in
     /// them is committed, and not yet known to be published.
     pub awaited: BTreeSet<PackId>,
+    /// As of [`Ownership::epoch`], from before the source was asked.
+    pub epoch: u64,
 }
 
 /// The tasks; they end when this is dropped.
@@ -42,6 +45,7 @@ pub struct View {
 pub struct Ownership {
     views: mpsc::Receiver<Result<View, WorkerError>>,
     wanted: Arc<Notify>,
+    epoch: Arc<AtomicU64>,
     claiming: AbortHandle,
     _tasks: JoinSet<()>,
 }
@@ -54,7 +58,9 @@ impl Ownership {
         wanted.notify_one();
         let mut tasks = JoinSet::new();
         let (beats, claims) = (sender.clone(), sender);
+        let epoch = Arc::new(AtomicU64::new(0));
         let mut claiming = Claiming {
+            epoch: Arc::clone(&epoch),
             group: Arc::clone(group),
             source: Arc::clone(source),
             wanted: Arc::clone(&wanted),
@@ -72,12 +78,18 @@ impl Ownership {
                 let _ = claims.send(Err(error)).await;
             }
         });
-        Self { views, wanted, claiming, _tasks: tasks }
+        Self { views, wanted, epoch, claiming, _tasks: tasks }
     }
 
     /// Asks for a claim: a shard has ended, its children may be free.
     pub fn refresh(&self) {
+        self.epoch.fetch_add(1, Ordering::Relaxed);
         self.wanted.notify_one();
+    }
+
+    /// Refreshes so far.
+    pub fn epoch(&self) -> u64 {
+        self.epoch.load(Ordering::Relaxed)
     }
 
     /// Claims nothing more; the heartbeat goes on. A claim that is under way may still be applied: leaving undoes it.
@@ -110,6 +122,7 @@ struct Claiming {
     group: Arc<Group>,
     source: Arc<dyn Source>,
     wanted: Arc<Notify>,
+    epoch: Arc<AtomicU64>,
     draining: bool,
     /// As in [`View`]; `None` while not all is done.
     awaited: Option<BTreeSet<PackId>>,
@@ -152,6 +165,7 @@ impl Claiming {
     }
 
     async fn claim(&mut self) -> Result<View, WorkerError> {
+        let epoch = self.epoch.load(Ordering::Relaxed);
         let shards = self.source.shards().await?;
         let owned = self.group.claim(&shards, &self.source.start()).await?;
         let head = self.group.seen().await;
@@ -165,7 +179,7 @@ impl Claiming {
         }
         let all = shards.iter().all(|shard| done.contains(&shard.id) || owned.iter().any(|(id, _)| *id == shard.id));
         let awaited = self.still_awaited(&head, all);
-        Ok(View { shards, owned, done, awaited })
+        Ok(View { shards, owned, done, awaited, epoch })
     }
 
     /// Not simply all packs of others: a busy one lists a new pack whenever it drops an old one.
