@@ -29,7 +29,7 @@ use crate::commit::world::World;
 
 pub const BUCKET: &str = "lake";
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
-pub const SECRET_KEY: &str = "secret";
+pub const SECRET_KEY: &str = "wJalr-never-to-be-shown";
 pub const REGION: &str = "us-east-1";
 
 /// Serves one empty bucket until it is dropped.
