@@ -149,7 +149,7 @@ pub const KEYS: &[Key] = &[
         Values::Size("1MiB", "64GiB"),
         Some("256MiB"),
         "Memory for rows before they are encoded, over all partitions. Full means that a flush comes early and readers \
-         wait. The process takes at most 200 MiB beyond this.",
+         wait. The process takes at most 200 MiB beyond this, with the default of `limits.inflated_record_bytes`.",
     ),
     key(
         "flush.object_bytes",
@@ -188,7 +188,8 @@ pub const KEYS: &[Key] = &[
         "limits.inflated_record_bytes",
         Values::Size("1KiB", "1GiB"),
         Some("64MiB"),
-        "A record that inflates past this is rejected as `Record.TooLarge`: a guard against decompression bombs.",
+        "A record that inflates past this is rejected as `Record.TooLarge`: a guard against decompression bombs. One \
+         such record at a time is in memory, up to three times over.",
     ),
 ];
 

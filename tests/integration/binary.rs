@@ -1,6 +1,7 @@
 //! The binary itself, against servers inside the test process.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
 
 use aws_sdk_s3::Client;
@@ -127,6 +128,35 @@ async fn what_is_wrong_is_named_and_ends_with_its_exit_code() {
         assert!(said.to_lowercase().contains(names), "{source} {destination}: {said}");
         let all = String::from_utf8_lossy(&output.stderr);
         assert!(!all.contains(SECRET_KEY), "{all}");
+    }
+}
+
+/// Nobody listens at the stream's endpoint, nor does standard input come to its end: a stop ends it all the same.
+#[tokio::test]
+async fn a_stop_before_anything_was_begun_ends_it() {
+    let env = [
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+    ];
+    for (source, destination) in [("kinesis://app-logs", "memory:///"), ("-", "s3://redirect-logs/x")] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
+        command.args(["run", "--source", source, "--destination", destination]);
+        let command = command.env_clear().envs(env).stdin(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut input = child.stdin.take();
+        if source == "-" {
+            // Its beginning, so that the destination is asked; the rest never comes.
+            input.as_mut().unwrap().write_all(&[b'\n'; 70_000]).unwrap();
+        }
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
+        said.find(|line| line.as_ref().unwrap().contains("is tried again")).expect("it tries again").unwrap();
+        let pid = child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let rest: Vec<String> = said.map(Result::unwrap).collect();
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{source}: {rest:?}");
+        drop(input);
     }
 }
 

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
 use super::{LEASE, never, parts};
+use crate::faults::{Fault, Faulty};
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_delivers_everything_once_and_leaves_nothing_behind() {
@@ -103,4 +104,31 @@ async fn what_a_dead_worker_owned_is_taken_over_after_its_lease() {
     assert!(start.elapsed() >= LEASE, "not before the lease: {:?}", start.elapsed());
     assert!(start.elapsed() < 2 * LEASE, "soon after it: {:?}", start.elapsed());
     assert!(Lake::read(&store).await.ids().into_iter().eq(0..500));
+}
+
+/// The interval and two seconds, with a store that takes 50 ms for each answer, whatever the number of partitions.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_partitions_become_visible_in_time() {
+    const PARTITIONS: u64 = 5_000;
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let slow = Faulty::new(Arc::clone(&store), |_, _| Fault::Slow(Duration::from_millis(25)));
+    // In many shards, so that all are read soon after the start.
+    let records = (0..PARTITIONS).map(|n| payload(&format!("/x/{n}"), n..n + 1)).collect::<Vec<_>>();
+    let shards: Vec<(String, _)> =
+        records.chunks(10).enumerate().map(|(n, records)| (format!("shard-{n}"), open(records.to_vec()))).collect();
+    let source = ScriptedSource::new(shards.iter().map(|(id, shard)| (id.as_str(), shard.clone())));
+    let mut parts = parts(&source, Arc::new(slow), false);
+    parts.settings.flush.open_partitions = 2 * PARTITIONS as usize;
+    let start = Instant::now();
+    let (sender, stop) = watch::channel(false);
+    let running = tokio::spawn(run(parts, stop));
+    while Lake::read(&store).await.events.len() < PARTITIONS as usize {
+        assert!(start.elapsed() < Duration::from_secs(90), "{:?} later not all are visible", start.elapsed());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    // Joining and claiming take a few answers before the first record is read.
+    let late = start.elapsed() - Duration::from_secs(60);
+    assert!(late < Duration::from_secs(3), "visible {late:?} after the interval");
+    sender.send_replace(true);
+    running.await.unwrap().unwrap();
 }

@@ -45,7 +45,7 @@ impl Scripted {
 }
 
 impl ScriptedSource {
-    pub fn new<const N: usize>(shards: [(&str, Scripted); N]) -> Self {
+    pub fn new<'a>(shards: impl IntoIterator<Item = (&'a str, Scripted)>) -> Self {
         let shards = shards.into_iter().map(|(id, shard)| (ShardId::from(id), shard)).collect();
         Self { shards: Arc::new(shards), opened: Arc::default() }
     }
