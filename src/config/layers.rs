@@ -1,6 +1,6 @@
 //! Flags over environment over file over defaults: which value of each key counts, and where it was said.
 //!
-//! Absent on purpose: what a value means. That is found out by [`super::build`], for the values that count.
+//! Absent on purpose: what a value means. That is found out by the module above, for the values that count.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;

@@ -232,14 +232,10 @@ impl Worker {
                 self.readers.start(&self.parts.source, id, committed.clone());
             }
         }
-        if self.view.is_none() && self.parts.source.ends() {
-            let done: Vec<_> = view.done.difference(&self.ended).collect();
-            if let Some(first) = done.first() {
-                info!(
-                    files = done.len(), %first,
-                    "read to their end before, and not read again: another --group would deliver them once more"
-                );
-            }
+        let is_first = self.view.is_none() && self.ended.is_empty();
+        if let Some(first) = view.done.first().filter(|_| is_first && self.parts.source.ends()) {
+            let files = view.done.len();
+            info!(files, %first, "read to their end before, and not again: another --group would deliver them once more");
         }
         if view.owned.is_empty() {
             self.parts.storage.patience.relax(self.parts.settings.stuck_after);
