@@ -57,14 +57,16 @@ impl fmt::Display for Partition {
     }
 }
 
-/// Escapes a partition value as Hive's `FileUtils.escapePathName` does: `%` and two upper-case hexadecimal digits.
+/// Escapes a partition value as Hive's `FileUtils.escapePathName` does: `%` and two upper-case hexadecimal digits. Of a
+/// value that readers take for null the first character is escaped too, so that they read it as text.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a str);
 
 impl Escaped<'_> {
     /// Bytes of the escaped value.
     pub fn len(self) -> usize {
-        self.0.bytes().map(|byte| if needs_escape(byte) { 3 } else { 1 }).sum()
+        let plain: usize = self.0.bytes().map(|byte| if needs_escape(byte) { 3 } else { 1 }).sum();
+        plain + if means_null(self.0) { 2 } else { 0 }
     }
 
     pub fn is_empty(self) -> bool {
@@ -75,12 +77,21 @@ impl Escaped<'_> {
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut rest = self.0;
+        if means_null(rest) {
+            write!(f, "%{:02X}", rest.as_bytes()[0])?;
+            rest = &rest[1..];
+        }
         while let Some(at) = rest.bytes().position(needs_escape) {
             write!(f, "{}%{:02X}", &rest[..at], rest.as_bytes()[at])?;
             rest = &rest[at + 1..];
         }
         f.write_str(rest)
     }
+}
+
+/// DuckDB reads a folder `log_group=null` as no log group; Hive, Trino and Spark have a word of their own for that.
+fn means_null(value: &str) -> bool {
+    value.eq_ignore_ascii_case("null") || value == "__HIVE_DEFAULT_PARTITION__"
 }
 
 /// All of them are ASCII, so that a byte is a character.
@@ -117,8 +128,8 @@ pub struct KeyLimits {
     pub before: usize,
 }
 
-/// No object's name is longer: `<worker, 36>-<commit, 20>-<object, 6>.json.zst`, with room to spare.
-pub const LONGEST_OBJECT_NAME: usize = 80;
+/// No object's name is longer: `<worker, 36>-<commit, up to 10>-<object, up to 6>.json.zst`.
+pub const LONGEST_OBJECT_NAME: usize = 36 + 1 + 10 + 1 + 6 + ".json.zst".len();
 
 impl KeyLimits {
     /// Whether every object of this log group's partitions has a key that the store can hold; if not, the length
@@ -139,7 +150,7 @@ impl KeyLimits {
 
 /// A partition that the store can't hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the {what} of this log group would have {bytes} bytes; the store's limit is {limit}")]
+#[error("the {what} of this log group may have up to {bytes} bytes; the store's limit is {limit}")]
 pub struct TooLong {
     what: &'static str,
     bytes: usize,
@@ -177,6 +188,7 @@ mod tests {
     fn any_value() -> impl Strategy<Value = String> {
         prop_oneof![
             LEGAL,
+            "(?i)null|__HIVE_DEFAULT_PARTITION__",
             ".{0,40}",
             "[\\x00-\\x7f]{0,40}",
             prop::collection::vec(any::<char>(), 0..40).prop_map(String::from_iter)
@@ -236,6 +248,9 @@ mod tests {
         assert_eq!(printable, "\"#%'*/:=?[\\]^{");
         assert_eq!(Escaped("\u{0}\n\u{1f}\u{7f}").to_string(), "%00%0A%1F%7F");
         assert_eq!(Escaped("aA0 ._-é😀}~").to_string(), "aA0 ._-é😀}~");
+        let nulls = ["null", "NULL", "Null", "__HIVE_DEFAULT_PARTITION__"].map(|value| Escaped(value).to_string());
+        assert_eq!(nulls, ["%6Eull", "%4EULL", "%4Eull", "%5F_HIVE_DEFAULT_PARTITION__"]);
+        assert_eq!(Escaped("nullx").to_string(), "nullx");
     }
 
     #[test]
@@ -273,10 +288,10 @@ mod tests {
         let disk = KeyLimits { key: 4096, segment: 255, before: 0 };
         assert_eq!(disk.check("t", &"x".repeat(245)), Ok(()));
         let error = disk.check("t", &"/".repeat(100)).unwrap_err().to_string();
-        assert_eq!(error, "the folder name of this log group would have 310 bytes; the store's limit is 255");
+        assert_eq!(error, "the folder name of this log group may have up to 310 bytes; the store's limit is 255");
         let s3 = KeyLimits { key: 1024, segment: usize::MAX, before: 5 };
         assert_eq!(s3.check("log_events", &"x".repeat(512)), Ok(()));
         let error = s3.check("log_events", &"/".repeat(512)).unwrap_err().to_string();
-        assert!(error.starts_with("the key of this log group would have 16"), "{error}");
+        assert!(error.starts_with("the key of this log group may have up to 16"), "{error}");
     }
 }
