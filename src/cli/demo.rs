@@ -51,7 +51,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
          FROM read_parquet('{}/log_events/**/*.parquet', hive_partitioning = true)\n             \
          GROUP BY ALL ORDER BY ALL\"\n\n\
          Then try `firemain run --help`, and a stream of your own.\n",
-        lake.display()
+        quoted(&lake)
     ))?;
     if found.events != made.events || found.rejections != made.rejections {
         return Err(Failure::fatal("the books do not balance: please report this, with the folder"));
@@ -74,7 +74,21 @@ fn prepare(dir: &Path) -> Result<(), Failure> {
     cleared
         .and_then(|()| fs::create_dir_all(dir))
         .and_then(|()| fs::write(dir.join(MARK), "A demo of Firemain made this folder; the next one replaces it.\n"))
-        .map_err(|error| failed(dir, &error))
+        .map_err(|error| Failure::fatal(format!("{}: {error}; name a folder that can be written", dir.display())))
+}
+
+/// A path as it stands in a string of SQL, that stands between double quotes in a shell.
+fn quoted(path: &Path) -> String {
+    let mut quoted = String::new();
+    for character in path.to_string_lossy().chars() {
+        match character {
+            '\'' => quoted.push('\''),
+            '"' | '$' | '`' | '\\' => quoted.push('\\'),
+            _ => {}
+        }
+        quoted.push(character);
+    }
+    quoted
 }
 
 fn generate(path: &Path) -> std::io::Result<Totals> {

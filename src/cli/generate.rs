@@ -17,7 +17,7 @@ use serde_json::json;
 use super::Failure;
 use crate::aws::Aws;
 use crate::clock::Clock;
-use crate::event::Millis;
+use crate::event::{Millis, TIMESTAMP_LIMIT};
 use crate::generate::{Generator, Made, Plan, Totals};
 use crate::retry::Patience;
 use crate::source::kinesis::api::Api;
@@ -65,6 +65,9 @@ pub async fn run(args: GenerateArgs) -> Result<(), Failure> {
         None if args.to_stream.is_some() => Clock::system().now() - span,
         None => FILE_START,
     };
+    if start < 0 || start.saturating_add(span) >= TIMESTAMP_LIMIT {
+        return Err(Failure::usage("--start and --span: events have times from 1970 to 2199, no others are delivered"));
+    }
     let GenerateArgs { events, log_groups, seed, poison, .. } = args;
     let made = Generator::new(Plan { events, log_groups, seed, poison, start, span });
     let bar = ProgressBar::new(events);
@@ -88,7 +91,10 @@ fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Opt
     let name = out.map_or("standard output".to_owned(), |path| path.display().to_string());
     let failed = |error: std::io::Error| Failure::fatal(format!("{name}: {error}"));
     let sink: Box<dyn Write> = match out.filter(|path| *path != Path::new("-")) {
-        Some(path) => Box::new(File::create(path).map_err(|error| Failure::usage(format!("{name}: {error}")))?),
+        Some(path) => Box::new(
+            File::create(path)
+                .map_err(|error| Failure::usage(format!("--out {name}: {error}; name a file that can be written")))?,
+        ),
         None => Box::new(std::io::stdout().lock()),
     };
     let mut sink = BufWriter::with_capacity(1 << 20, sink);

@@ -65,7 +65,12 @@ impl Builder<'_> {
             return Some(SourceConfig::Kinesis(KinesisConfig { stream: stream?, start: start? }));
         }
         if has("source.file.") {
-            return Some(SourceConfig::File(FileConfig { paths: self.list("source.file.paths")? }));
+            let paths = self.list("source.file.paths")?;
+            let patterns = paths.iter().filter(|path| !std::path::Path::new(path).exists());
+            return match patterns.filter_map(|path| Some((path, glob::Pattern::new(path).err()?))).next() {
+                Some((path, why)) => self.wrong("source.file.paths", &format!("{path} is no glob: {why}")),
+                None => Some(SourceConfig::File(FileConfig { paths })),
+            };
         }
         // A URL that is wrong was said to be so already.
         if !self.problems.iter().any(|problem| problem.subject == "--source") {

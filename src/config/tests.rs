@@ -154,7 +154,7 @@ fn lists_from_the_environment_are_toml_arrays_or_have_commas() {
         let expected = FileConfig { paths: paths.iter().map(|&path| path.to_owned()).collect() };
         assert_eq!(said.config.source, SourceConfig::File(expected), "{text}");
     }
-    for text in ["", "a,,b", "[]", "[\"a\"", "[\"a\", 1]"] {
+    for text in ["", "a,,b", "[]", "[\"a\"", "[\"a\", 1]", "a[", "***"] {
         let line = wrong(from_variables(&[("FIREMAIN_SOURCE__FILE__PATHS", text)]));
         assert!(line.starts_with("FIREMAIN_SOURCE__FILE__PATHS: `source.file.paths` can't be "), "{line}");
     }
