@@ -101,6 +101,7 @@ fn records(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Record> {
         sequence: (index as u64).into(),
         partition_key: Some("key".into()),
         arrival: START.cast_signed(),
+        flaw: None,
     };
     payloads.enumerate().map(record).collect()
 }

@@ -67,6 +67,8 @@ pub struct Record {
     pub partition_key: Option<Box<str>>,
     /// The approximate arrival on the stream; for a bare payload file the file's modification time.
     pub arrival: Millis,
+    /// What its source found wrong with it: it is rejected with this, whatever it holds.
+    pub flaw: Option<Arc<str>>,
 }
 
 /// Why a payload is in the error prefix. The text form is the `errorCode` and part of the key: never change one.

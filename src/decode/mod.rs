@@ -180,7 +180,9 @@ impl Decoder {
         aside.clear();
         aside.shrink_to(KEPT);
         let limit = self.config.inflated_record_bytes;
-        if record.data.is_empty() {
+        if let Some(flaw) = &record.flaw {
+            refuse(out, record, not_decodable(flaw));
+        } else if record.data.is_empty() {
             refuse(out, record, not_decodable("the record is empty"));
         } else if inflate::is_gzip(&record.data) {
             match inflater.inflate(&record.data, limit, large) {

@@ -291,6 +291,10 @@ pub(super) fn append_id(value: &str, text: &mut Vec<u8>) -> Result<u32, &'static
 }
 
 fn timestamp(value: &str) -> Result<Millis, String> {
+    if let Some(text) = value.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+        let shown = Shown(text.as_bytes());
+        return Err(format!("timestamp \"{shown}\" is a string, not an integer, in milliseconds since 1970"));
+    }
     let shown = Shown(value.as_bytes());
     if !value.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-') {
         return Err(format!("timestamp {shown} is not an integer, in milliseconds since 1970"));

@@ -17,7 +17,7 @@ pub(super) fn decoder(limit: usize) -> Decoder {
 }
 
 pub(super) fn record(data: impl Into<Bytes>) -> Record {
-    Record { data: data.into(), sequence: 42.into(), partition_key: Some("key".into()), arrival: ARRIVAL }
+    Record { data: data.into(), sequence: 42.into(), partition_key: Some("key".into()), arrival: ARRIVAL, flaw: None }
 }
 
 pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
@@ -172,6 +172,17 @@ fn what_is_neither_gzip_nor_json_is_not_decodable() {
 }
 
 #[test]
+fn what_its_source_found_wrong_with_a_record_decides_before_all_else() {
+    for data in [Vec::new(), gzip(with_events(&format!("[{GOOD}]")).as_bytes())] {
+        let flawed = Record { flaw: Some("gzip: truncated".into()), ..record(data) };
+        let out = decode(std::slice::from_ref(&flawed));
+        assert_eq!((events(&out), out.rejections.len()), (vec![], 1));
+        let Rejection { code, message, payload, .. } = &out.rejections[0];
+        assert_eq!((*code, message.as_str(), payload), (NotDecodable, "gzip: truncated", &flawed.data));
+    }
+}
+
+#[test]
 fn the_type_of_message_decides_first() {
     for json in ["{}", "[]", "null", " 7 ", "1e999", "\"DATA_MESSAGE\"", r#"{"logGroup":"g","logEvents":[]}"#] {
         refused(gzip(json.as_bytes()), PayloadInvalid, "messageType is missing");
@@ -270,7 +281,8 @@ fn a_bad_event_is_refused_alone() {
     }
     refused(r#"{"id":"\udfff","timestamp":1,"message":"m"}"#, "id is not text");
     refused(r#"{"id":"a","message":"m"}"#, "timestamp is missing");
-    for timestamp in ["\"1\"", "1.0", "1e3", "1.5", "null", "[1]", "{ \"a\" : 1 }", "true"] {
+    refused(r#"{"id":"a","timestamp":"1","message":"m"}"#, "timestamp \"1\" is a string, not an integer");
+    for timestamp in ["1.0", "1e3", "1.5", "null", "[1]", "{ \"a\" : 1 }", "true"] {
         let event = format!(r#"{{"id":"a","timestamp":{timestamp},"message":"m"}}"#);
         refused(&event, "is not an integer, in milliseconds since 1970");
     }

@@ -230,6 +230,7 @@ mod tests {
                 sequence: 0.into(),
                 partition_key: Some(made.partition_key.as_str().into()),
                 arrival: made.arrival,
+                flaw: None,
             };
             let mut decoded = Decoded::default();
             assert_eq!(decoder.decode(&mut Scratch::default(), &[record], true, &mut decoded), 1);

@@ -193,8 +193,12 @@ impl Claiming {
         awaited
     }
 
-    /// Whether a shard that another worker owns has nothing behind its committed position.
+    /// Whether a shard that another worker owns has nothing behind its committed position. Of a file that is never
+    /// known before it is committed at its end: standard input can't be opened to see.
     async fn others_at_tip(&self, head: &Snapshot, shard: &ShardId) -> bool {
+        if self.source.ends() {
+            return false;
+        }
         let Some(state) =
             head.shards.get(shard).filter(|state| state.owner.as_ref().is_some_and(|owner| owner != self.group.id()))
         else {

@@ -1,8 +1,9 @@
 //! The binary itself, against servers inside the test process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
@@ -158,6 +159,53 @@ async fn a_stop_before_anything_was_begun_ends_it() {
         assert_eq!(child.wait().unwrap().code(), Some(0), "{source}: {rest:?}");
         drop(input);
     }
+}
+
+/// Killed in the middle, standard input goes on where it stood when it comes again; and what is new behind it is read.
+#[tokio::test(flavor = "multi_thread")]
+async fn standard_input_that_comes_again_goes_on_where_it_stood() {
+    let folder = TempDir::new().unwrap();
+    let lake = folder.path().join("lake");
+    let first = firemain(&["generate", "--events", "9000", "--seed", "1"], &[]).await.stdout;
+    let more = firemain(&["generate", "--events", "1000", "--seed", "2"], &[]).await.stdout;
+    let destination = format!("file://{}", lake.display());
+    let start = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
+        command.args(["run", "--source", "-", "--destination", &destination, "--format", "json"]).env_clear();
+        command.envs([("FIREMAIN_FLUSH__INTERVAL", "1s"), ("FIREMAIN_LEASE_TIMEOUT", "1s")]);
+        let mut child = command.env("FIREMAIN_FORMAT__COMPRESSION", "none").stdin(Stdio::piped()).spawn().unwrap();
+        let input = child.stdin.take().unwrap();
+        (child, input)
+    };
+    let ids = || {
+        let files = glob::glob(&format!("{}/log_events/**/*.json", lake.display())).unwrap();
+        let lines = files.map(|file| std::fs::read_to_string(file.unwrap()).unwrap()).collect::<String>();
+        let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["event_id"].to_string();
+        lines.lines().map(id).collect::<Vec<_>>()
+    };
+
+    let (mut killed, mut input) = start();
+    let half = first[..first.len() / 2].iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
+    input.write_all(&first[..half]).unwrap();
+    while ids().is_empty() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    let before = ids().len();
+    assert!(before < 9000, "{before}");
+    for (all, events) in [(first.clone(), 9000), (first.clone(), 9000), ([&first[..], &more].concat(), 10_000)] {
+        let (mut child, mut input) = start();
+        input.write_all(&all).unwrap();
+        drop(input);
+        assert!(child.wait().unwrap().success());
+        let ids = ids();
+        assert_eq!((ids.len(), ids.iter().collect::<BTreeSet<_>>().len()), (events, events));
+    }
+    let (mut child, mut input) = start();
+    input.write_all(&first[..80_000]).unwrap();
+    drop(input);
+    assert_eq!(child.wait().unwrap().code(), Some(1), "less than was delivered of it before is another input");
 }
 
 #[tokio::test(flavor = "multi_thread")]

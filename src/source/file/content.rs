@@ -3,22 +3,25 @@
 //! Accepted, each compressed by gzip or not: the JSON of `aws kinesis get-records`, the event that Lambda gets from
 //! Kinesis, the payload of a subscription, and lines of any of these. What is none of them becomes a record as it is,
 //! so that decoding rejects it and keeps it: nothing is passed over in silence.
+//!
+//! Of a gzip that is damaged, what its checksum does not vouch for becomes records with a flaw.
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{BufReader, Cursor, Read};
+use std::io::{BufReader, Read};
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use bytes::Bytes;
 use chrono::DateTime;
-use flate2::read::MultiGzDecoder;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use tracing::warn;
 
+use super::gzip::{self, Known, Members};
 use super::window::{Turn, Window};
 use crate::event::{Millis, TIMESTAMP_LIMIT};
 
@@ -36,6 +39,8 @@ pub struct Found {
     pub data: Bytes,
     pub partition_key: Option<Box<str>>,
     pub arrival: Millis,
+    /// As of [`crate::event::Record`].
+    pub flaw: Option<Arc<str>>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -49,55 +54,75 @@ pub enum Failed {
 }
 
 /// Takes the records, in the order of the file.
-pub type Sink<'s> = dyn FnMut(Found) -> Result<(), Failed> + 's;
+pub trait Sink {
+    fn take(&mut self, found: Found) -> Result<(), Failed>;
+
+    /// The next record may be long in coming.
+    fn pause(&mut self) -> Result<(), Failed> {
+        Ok(())
+    }
+}
+
+impl<F: FnMut(Found) -> Result<(), Failed>> Sink for F {
+    fn take(&mut self, found: Found) -> Result<(), Failed> {
+        self(found)
+    }
+}
+
+/// Opens the same input once more, from its beginning.
+pub type Again<'a> = &'a dyn Fn() -> std::io::Result<Box<dyn Read + Send>>;
 
 pub struct Content<'t, R> {
     input: R,
     /// When bare payloads arrived.
     modified: Millis,
     turn: Turn<'t>,
+    again: Option<Again<'t>>,
 }
 
 impl<'t, R: Read> Content<'t, R> {
-    pub fn new(input: R, modified: Millis, turn: Turn<'t>) -> Self {
-        Self { input, modified, turn }
+    /// Without `again` a large gzip can't be checked before it is read.
+    pub fn new(input: R, modified: Millis, turn: Turn<'t>, again: Option<Again<'t>>) -> Self {
+        Self { input, modified, turn, again }
     }
 
     /// Hands every record to the sink.
-    pub fn read(self, sink: &mut Sink<'_>) -> Result<(), Failed> {
-        let Self { input, modified, turn } = self;
+    pub fn read(self, sink: &mut dyn Sink) -> Result<(), Failed> {
+        let Self { input, modified, turn, again } = self;
+        let damage = Known::default();
         let mut window = Window::new(input, turn);
         window.grow()?;
         if !window.bytes().starts_with(b"\x1f\x8b") {
-            return Values { window, modified, done: 0, gzip: false }.read(sink);
+            return Values { window, modified, done: 0, damage, checked: true }.read(sink);
         }
-        // Its beginning mostly tells already.
-        if window.is_last() || !is_container(inflated(window.bytes(), turn)) {
+        // Its beginning mostly tells already. All of it can be checked, if it is not too large.
+        if window.is_last() || again.is_none() || !is_container(window.bytes(), turn) {
             while !window.is_last() && window.bytes().len() < LARGEST_VALUE {
                 window.grow()?;
             }
         }
         if !window.is_last() {
-            let window = Window::new(MultiGzDecoder::new(BufReader::with_capacity(1 << 20, window.rest())), turn);
-            return Values { window, modified, done: 0, gzip: true }.read(sink);
+            if let Some(again) = again {
+                gzip::check(again()?, &damage)?;
+            }
+            let window = Window::new(Members::new(window.rest(), &damage), turn);
+            return Values { window, modified, done: 0, damage, checked: again.is_some() }.read(sink);
         }
-        if is_container(inflated(window.bytes(), turn)) {
-            Values { window: inflated(window.bytes(), turn), modified, done: 0, gzip: true }.read(sink)
+        if is_container(window.bytes(), turn) {
+            gzip::check(window.bytes(), &damage)?;
+            let window = Window::new(Members::new(window.bytes(), &damage), turn);
+            Values { window, modified, done: 0, damage, checked: true }.read(sink)
         } else {
             let data = Bytes::copy_from_slice(window.bytes());
-            sink(Found { data, partition_key: None, arrival: modified })
+            sink.take(Found { data, partition_key: None, arrival: modified, flaw: None })
         }
     }
 }
 
-/// The content of a gzip, or of its beginning.
-fn inflated<'w>(bytes: &'w [u8], turn: Turn<'w>) -> Window<'w, MultiGzDecoder<Cursor<&'w [u8]>>> {
-    Window::new(MultiGzDecoder::new(Cursor::new(bytes)), turn)
-}
-
 /// Whether the content of a gzip is records to take out: else the gzip itself is one record, whatever it is. Of the
 /// beginning of one, false says nothing.
-fn is_container(mut window: Window<'_, impl Read>) -> bool {
+fn is_container(bytes: &[u8], turn: Turn<'_>) -> bool {
+    let mut window = Window::new(Members::new(bytes, &Known::default()), turn);
     loop {
         if window.grow().is_err() {
             return false;
@@ -137,22 +162,26 @@ struct Values<'t, R> {
     modified: Millis,
     /// Values that were read.
     done: usize,
-    gzip: bool,
+    /// What is wrong with the gzip that they come out of.
+    damage: Known,
+    /// Whether damage, if there is any, was known from the start.
+    checked: bool,
 }
 
 impl<R: Read> Values<'_, R> {
-    fn read(mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+    fn read(mut self, sink: &mut dyn Sink) -> Result<(), Failed> {
         loop {
             let blank = blank_prefix(self.window.bytes(), self.done == 0);
             self.window.consume(blank);
-            if self.window.bytes().is_empty() && self.window.is_last() {
-                return Ok(());
-            }
             let bytes = self.window.bytes();
+            if self.window.is_last() && bytes.is_empty() {
+                return self.end(sink);
+            }
             match if bytes.is_empty() { Value::Unfinished } else { Value::parse(bytes) } {
                 Value::Records(records, end) => {
+                    let flaw = self.flaw(end);
                     for record in records {
-                        sink(record.into_found(self.modified))?;
+                        sink.take(record.into_found(self.modified, flaw.as_ref()))?;
                     }
                     self.window.consume(end);
                     self.done += 1;
@@ -161,40 +190,54 @@ impl<R: Read> Values<'_, R> {
                     self.bare(end, sink)?;
                     self.done += 1;
                 }
+                Value::Unfinished if self.window.is_last() && self.is_cut() => return self.end(sink),
                 Value::Unfinished if self.window.is_last() => self.damaged(sink)?,
                 Value::Unfinished if bytes.len() >= LARGEST_VALUE => return self.large(sink),
                 Value::Unfinished => {
-                    if !self.grow(sink)? {
-                        return Ok(());
-                    }
+                    sink.pause()?;
+                    self.window.grow()?;
                 }
                 Value::Bad => self.damaged(sink)?,
             }
         }
     }
 
-    /// False when the input is broken here: what is left of it was handed on.
-    fn grow(&mut self, sink: &mut Sink<'_>) -> Result<bool, Failed> {
-        match self.window.grow() {
-            Ok(()) => Ok(true),
-            Err(error) if self.gzip => {
-                warn!("a gzip file is damaged ({error}): what is left of it is rejected");
-                self.bare(self.window.bytes().len(), sink)?;
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
+    /// Why the first bytes of the window may not be what they were.
+    fn flaw(&self, length: usize) -> Option<Arc<str>> {
+        let end = self.window.offset().saturating_add(length as u64);
+        self.damage.get().filter(|damage| end > damage.intact).map(|damage| Arc::clone(&damage.why))
+    }
+
+    /// Whether the last of the content is the beginning of a line whose end is behind the damage.
+    fn is_cut(&self) -> bool {
+        self.damage.get().is_some() && memchr::memchr(b'\n', self.window.bytes()).is_none()
+    }
+
+    /// Behind the last value: of a damaged gzip what is left, for a person.
+    fn end(self, sink: &mut dyn Sink) -> Result<(), Failed> {
+        let Some(damage) = self.damage.get() else { return Ok(()) };
+        let (why, cut) = (&damage.why, self.window.bytes());
+        if !self.checked && self.window.offset() > damage.intact {
+            return Err(Failed::Shape(format!(
+                "is damaged ({why}), and what was taken out of it before that showed may be wrong: \
+                 deliver it as a file, which is checked before anything is taken out of it"
+            )));
         }
+        warn!("a gzip file is damaged ({why}): what of it can't be trusted goes to the error prefix");
+        let data = [cut, &damage.trailing].concat().into();
+        sink.take(Found { data, partition_key: None, arrival: self.modified, flaw: Some(Arc::clone(why)) })
     }
 
     /// Hands on the first bytes of the window as one record.
-    fn bare(&mut self, length: usize, sink: &mut Sink<'_>) -> Result<(), Failed> {
+    fn bare(&mut self, length: usize, sink: &mut dyn Sink) -> Result<(), Failed> {
         let data = Bytes::copy_from_slice(&self.window.bytes()[..length]);
+        let flaw = self.flaw(length);
         self.window.consume(length);
-        sink(Found { data, partition_key: None, arrival: self.modified })
+        sink.take(Found { data, partition_key: None, arrival: self.modified, flaw })
     }
 
     /// No JSON value is here. Among lines it is this line alone, else all that is left.
-    fn damaged(&mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
+    fn damaged(&mut self, sink: &mut dyn Sink) -> Result<(), Failed> {
         loop {
             let bytes = self.window.bytes();
             let line = memchr::memchr(b'\n', bytes).map(|end| end + 1);
@@ -214,27 +257,28 @@ impl<R: Read> Values<'_, R> {
                     self.done
                 )));
             }
-            if !self.grow(sink)? {
-                return Ok(());
-            }
+            self.window.grow()?;
         }
     }
 
     /// One value that is larger than the window may be: its records are taken out one by one.
-    fn large(mut self, sink: &mut Sink<'_>) -> Result<(), Failed> {
-        let modified = self.modified;
+    fn large(mut self, sink: &mut dyn Sink) -> Result<(), Failed> {
+        // Where in it one record ends is not known: any damage counts for all of them.
+        let (modified, flaw) = (self.modified, self.flaw(usize::MAX));
         let mut failed = None;
         let mut taken = 0u64;
         let mut take = |record: Element<'_>| {
             taken += 1;
-            sink(record.into_found(modified)).map_err(|error| failed = Some(error))
+            sink.take(record.into_found(modified, flaw.as_ref())).map_err(|error| failed = Some(error))
         };
-        let rest = BufReader::with_capacity(1 << 20, self.window.rest());
-        let mut deserializer = serde_json::Deserializer::from_reader(rest);
-        let result = Document(&mut take).deserialize(&mut deserializer).and_then(|()| deserializer.end());
+        let result = {
+            let rest = BufReader::with_capacity(1 << 20, self.window.rest());
+            let mut deserializer = serde_json::Deserializer::from_reader(rest);
+            Document(&mut take).deserialize(&mut deserializer).and_then(|()| deserializer.end())
+        };
         match (failed, result) {
             (Some(error), _) => Err(error),
-            (None, Ok(())) => Ok(()),
+            (None, Ok(())) => self.end(sink),
             (None, Err(error)) => Err(Failed::Shape(format!(
                 "is not valid JSON behind its record {taken}: {error}; the records before are delivered"
             ))),
@@ -340,54 +384,46 @@ impl Element<'_> {
         self.data.is_some() || self.kinesis.is_some() || self.raw.is_some()
     }
 
-    fn into_found(self, modified: Millis) -> Found {
+    fn into_found(self, modified: Millis, flaw: Option<&Arc<str>>) -> Found {
         let (data, key, arrival) = match self.kinesis {
             Some(kinesis) => (Some(kinesis.data), kinesis.partition_key, kinesis.approximate_arrival_timestamp),
             None => (self.data, self.partition_key, self.arrival),
         };
-        let text = data.as_ref().map_or(self.raw.unwrap_or_default(), |text| &text.0);
-        // What is not base64 is kept as it is.
-        let data = BASE64.decode(text).map_or_else(|_| Bytes::copy_from_slice(text.as_bytes()), Bytes::from);
+        let (text, none) = match &data {
+            Some(text) => (text.0.as_ref(), None),
+            None => (self.raw.unwrap_or_default(), Some("in `Records`, but no record with its data")),
+        };
+        let (data, none) = match (BASE64.decode(text), none) {
+            (Ok(data), None) => (data.into(), None),
+            // Kept as it is.
+            (_, none) => (Bytes::copy_from_slice(text.as_bytes()), none.or(Some("its data is not base64"))),
+        };
         let partition_key = key.map(|key| Box::from(key.0.as_ref()));
         // A time that no record can have come at is as good as none.
-        let arrival = arrival.map(|time| time.0).filter(|time| (0..TIMESTAMP_LIMIT).contains(time));
-        Found { data, partition_key, arrival: arrival.unwrap_or(modified) }
+        let arrival = arrival.and_then(|time| time.0).filter(|time| (0..TIMESTAMP_LIMIT).contains(time));
+        let flaw = flaw.cloned().or_else(|| none.map(Arc::from));
+        Found { data, partition_key, arrival: arrival.unwrap_or(modified), flaw }
     }
 }
 
-/// Seconds since 1970 as a number (version 1 of the AWS CLI, Lambda), or ISO 8601 (version 2).
-struct Time(Millis);
+/// Seconds since 1970 as a number (version 1 of the AWS CLI, Lambda), or ISO 8601 (version 2). Anything else is no
+/// reason to refuse a record.
+struct Time(Option<Millis>);
 
 impl<'de> Deserialize<'de> for Time {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Seconds;
-
-        impl Visitor<'_> for Seconds {
-            type Value = Time;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("seconds since 1970, or an ISO 8601 time")
-            }
-
-            fn visit_f64<E>(self, seconds: f64) -> Result<Time, E> {
-                Ok(Time((seconds * 1000.0).round() as Millis))
-            }
-
-            fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<Time, E> {
-                self.visit_f64(seconds as f64)
-            }
-
-            fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<Time, E> {
-                self.visit_f64(seconds as f64)
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Time, E> {
-                let time = DateTime::parse_from_rfc3339(text).map_err(E::custom)?;
-                Ok(Time(time.timestamp_millis()))
-            }
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form<'a> {
+            Seconds(f64),
+            Text(#[serde(borrow)] Cow<'a, str>),
+            Other(IgnoredAny),
         }
-
-        deserializer.deserialize_any(Seconds)
+        Ok(Self(match Form::deserialize(deserializer)? {
+            Form::Seconds(seconds) => Some((seconds * 1000.0).round() as Millis),
+            Form::Text(text) => DateTime::parse_from_rfc3339(&text).ok().map(|time| time.timestamp_millis()),
+            Form::Other(_) => None,
+        }))
     }
 }
 

@@ -1,6 +1,8 @@
 //! Files in place of a stream: each file is a shard, its position the index of the last record done.
 
 mod content;
+mod gzip;
+mod paths;
 mod progress;
 #[cfg(test)]
 mod tests;
@@ -16,8 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
+use tracing::warn;
 
-use self::content::{Content, Failed, Found};
+use self::content::{Again, Content, Failed, Found, Sink};
+pub use self::paths::OpenError;
 pub use self::progress::Progress;
 use super::{Batch, Hold, ReadAhead, Reader, Shard, Source, SourceError};
 use crate::event::{Millis, Record, ShardId};
@@ -30,7 +34,8 @@ const BATCH_BYTES: usize = 512 << 10;
 /// Standard input is known again by its first bytes.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 
-/// A set of files. Each is known by its path; one that was read to its end is not read again.
+/// A set of files. Each is known by its path; one that was read to its end is not read again. Standard input is known
+/// by its beginning, and has no end for good: when the same comes again and more behind it, that is read.
 #[derive(Debug)]
 pub struct FileSource {
     id: String,
@@ -49,20 +54,11 @@ enum Input {
     Standard(Arc<Mutex<Option<Vec<u8>>>>),
 }
 
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("{path}: {error}")]
-    File { path: String, error: std::io::Error },
-    #[error("{0}: no such file, and no file matches it: check `source.file.paths`")]
-    NoMatch(String),
-    #[error("{0}: {1}")]
-    Pattern(String, glob::PatternError),
-}
-
 impl FileSource {
     /// Finds the files of globs; `-` is standard input, of which the beginning is read here.
     pub fn new(paths: &[String], read_ahead: ReadAhead) -> Result<Self, OpenError> {
-        let (mut inputs, mut patterns, mut total) = (BTreeMap::new(), Vec::new(), 0);
+        let (mut inputs, mut files) = (BTreeMap::new(), BTreeMap::new());
+        let (mut patterns, mut total) = (Vec::new(), 0);
         for path in paths {
             if path == "-" {
                 let (id, input) = standard_input()?;
@@ -70,11 +66,26 @@ impl FileSource {
                 inputs.insert(id, input);
                 continue;
             }
-            let absolute = std::path::absolute(path).map_err(|error| OpenError::File { path: path.clone(), error })?;
+            let absolute = std::path::absolute(path).map_err(|error| OpenError::file(Path::new(path), error))?;
             patterns.push(absolute.display().to_string());
-            for file in matching(path, &absolute)? {
-                total += std::fs::metadata(&file).map_or(0, |about| about.len());
-                inputs.insert(ShardId::from(file.display().to_string().as_str()), Input::File(file));
+            for file in paths::matching(path)? {
+                let id = ShardId::from(file.display().to_string().as_str());
+                if inputs.contains_key(&id) {
+                    continue;
+                }
+                let opened = File::open(&file).and_then(|opened| Ok((opened.metadata()?, file.canonicalize()?)));
+                let (about, real) = opened.map_err(|error| OpenError::file(&file, error))?;
+                if let Some(same) = files.get(&real) {
+                    warn!("{id} and {same} are the same file: it is read once");
+                    if file != real {
+                        continue;
+                    }
+                    inputs.remove(same);
+                    total -= about.len();
+                }
+                files.insert(real, id.clone());
+                total += about.len();
+                inputs.insert(id, Input::File(file));
             }
         }
         patterns.sort();
@@ -95,29 +106,11 @@ impl FileSource {
     }
 }
 
-/// The files that a path means: itself if it is there, else what it matches as a glob.
-fn matching(path: &str, absolute: &Path) -> Result<Vec<PathBuf>, OpenError> {
-    let check = |file: PathBuf| match File::open(&file) {
-        Ok(_) => Ok(file),
-        Err(error) => Err(OpenError::File { path: file.display().to_string(), error }),
-    };
-    if absolute.is_file() {
-        return Ok(vec![check(absolute.to_owned())?]);
-    }
-    let pattern = absolute.to_string_lossy();
-    let found = glob::glob(&pattern).map_err(|error| OpenError::Pattern(path.to_owned(), error))?;
-    let files: Vec<PathBuf> = found.filter_map(Result::ok).filter(|file| file.is_file()).collect();
-    if files.is_empty() {
-        return Err(OpenError::NoMatch(path.to_owned()));
-    }
-    files.into_iter().map(check).collect()
-}
-
 /// Standard input under a name of its content: the same input goes on where it stood, another one is another shard.
 fn standard_input() -> Result<(ShardId, Input), OpenError> {
     let mut head = Vec::new();
     let read = std::io::stdin().lock().take(FINGERPRINT_BYTES as u64).read_to_end(&mut head);
-    read.map_err(|error| OpenError::File { path: "standard input".to_owned(), error })?;
+    read.map_err(|error| OpenError::file(Path::new("standard input"), error))?;
     let id = format!("-:{:08x}:{}", crc32c::crc32c(&head), head.len());
     Ok((ShardId::from(id.as_str()), Input::Standard(Arc::new(Mutex::new(Some(head))))))
 }
@@ -172,9 +165,11 @@ impl Source for FileSource {
         };
         let open = Arc::clone(&self.open).acquire_owned().await.expect("the semaphore is never closed");
         let (sender, batches) = mpsc::channel(2);
+        let ends = matches!(input, Input::File(_));
         let reading = Reading {
             name: shard.to_string(),
             done,
+            ends,
             next: 0,
             batch: Vec::new(),
             bytes: 0,
@@ -186,7 +181,7 @@ impl Source for FileSource {
             _open: open,
         };
         spawn_blocking(move || reading.run(&input));
-        Ok(Box::new(FileReader { batches }))
+        Ok(Box::new(FileReader { batches, at_tip: false }))
     }
 }
 
@@ -194,13 +189,19 @@ impl Source for FileSource {
 #[derive(Debug)]
 struct FileReader {
     batches: mpsc::Receiver<Result<Batch, SourceError>>,
+    /// The last batch was handed on.
+    at_tip: bool,
 }
 
 #[async_trait]
 impl Reader for FileReader {
     async fn next(&mut self) -> Result<Batch, SourceError> {
         match self.batches.recv().await {
-            Some(batch) => batch,
+            Some(batch) => {
+                self.at_tip = batch.as_ref().is_ok_and(|batch| batch.at_tip);
+                batch
+            }
+            None if self.at_tip => std::future::pending().await,
             None => Err(SourceError::Fatal("the thread that reads a file has ended".to_owned())),
         }
     }
@@ -211,6 +212,8 @@ struct Reading {
     name: String,
     /// Records that are committed already.
     done: u64,
+    /// Whether nothing can come behind the end of this file.
+    ends: bool,
     /// Index of the next record.
     next: u64,
     batch: Vec<Record>,
@@ -225,7 +228,6 @@ struct Reading {
 
 impl Reading {
     fn run(mut self, input: &Input) {
-        let name = self.name.clone();
         let progress = Arc::clone(&self.progress);
         let (large, held) = (Arc::clone(&self.large), RefCell::new(None));
         // It guards no data that a panic could have left in pieces.
@@ -233,33 +235,28 @@ impl Reading {
             held.borrow_mut().get_or_insert_with(|| large.lock().unwrap_or_else(PoisonError::into_inner));
         };
         let result = input.open().map_err(Failed::Io).and_then(|(bytes, modified)| {
-            Content::new(progress.counting(bytes), modified, &turn).read(&mut |found| self.take(found))
+            let again = || input.open().map(|(bytes, _)| bytes);
+            let again: Option<Again<'_>> = self.ends.then_some(&again);
+            Content::new(progress.counting(bytes), modified, &turn, again).read(&mut self)
         });
         match result {
+            Ok(()) if self.next < self.done => drop(self.fail(&format!(
+                "it has {} records, but {} were read of it before: it is not the same any more; \
+                 restore it, or deliver it under another `group`",
+                self.next, self.done
+            ))),
             Ok(()) => drop(self.send(true)),
             Err(Failed::Stopped) => {}
             Err(error) => {
                 // What was read before is good, and goes first.
-                if self.send(false).is_ok() {
-                    let _ = self.sender.blocking_send(Err(SourceError::Fatal(format!("{name}: {error}"))));
-                }
+                let _ = self.send(false).and_then(|()| self.fail(&error.to_string()));
             }
         }
     }
 
-    fn take(&mut self, found: Found) -> Result<(), Failed> {
-        let index = self.next;
-        self.next += 1;
-        if index < self.done {
-            return Ok(());
-        }
-        if !self.batch.is_empty() && self.bytes + found.data.len() > BATCH_BYTES {
-            self.send(false)?;
-        }
-        self.bytes += found.data.len();
-        let Found { data, partition_key, arrival } = found;
-        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival });
-        Ok(())
+    fn fail(&self, why: &str) -> Result<(), Failed> {
+        let error = SourceError::Fatal(format!("{}: {why}", self.name));
+        self.sender.blocking_send(Err(error)).map_err(|_| Failed::Stopped)
     }
 
     /// Hands the batch on, when there is room for it.
@@ -271,7 +268,29 @@ impl Reading {
         self.bytes = 0;
         self.progress.records(self.batch.len());
         let records = std::mem::take(&mut self.batch);
-        let batch = Batch { records, millis_behind: None, at_tip: at_end, at_end, hold: Some(hold) };
+        let batch =
+            Batch { records, millis_behind: None, at_tip: at_end, at_end: at_end && self.ends, hold: Some(hold) };
         self.sender.blocking_send(Ok(batch)).map_err(|_| Failed::Stopped)
+    }
+}
+
+impl Sink for Reading {
+    fn take(&mut self, found: Found) -> Result<(), Failed> {
+        let index = self.next;
+        self.next += 1;
+        if index < self.done {
+            return Ok(());
+        }
+        if !self.batch.is_empty() && self.bytes + found.data.len() > BATCH_BYTES {
+            self.send(false)?;
+        }
+        self.bytes += found.data.len();
+        let Found { data, partition_key, arrival, flaw } = found;
+        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival, flaw });
+        Ok(())
+    }
+
+    fn pause(&mut self) -> Result<(), Failed> {
+        self.send(false)
     }
 }

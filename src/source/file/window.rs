@@ -18,11 +18,13 @@ pub struct Window<'t, R> {
     start: usize,
     end: usize,
     at_end: bool,
+    /// Bytes that were consumed.
+    before: u64,
 }
 
 impl<'t, R: Read> Window<'t, R> {
     pub fn new(input: R, turn: Turn<'t>) -> Self {
-        Self { input, turn, buffer: Vec::new(), start: 0, end: 0, at_end: false }
+        Self { input, turn, buffer: Vec::new(), start: 0, end: 0, at_end: false, before: 0 }
     }
 
     /// What is in the window.
@@ -35,12 +37,19 @@ impl<'t, R: Read> Window<'t, R> {
         self.at_end
     }
 
+    /// Where the window begins, in bytes from the beginning of the input.
+    pub fn offset(&self) -> u64 {
+        self.before
+    }
+
     /// Moves the window's beginning.
     pub fn consume(&mut self, bytes: usize) {
         self.start += bytes;
+        self.before += bytes as u64;
     }
 
-    /// Reads more into the window: at least doubles it, or reaches the end of the input.
+    /// Reads more into the window: at least doubles it, or reaches the end of the input. Does not wait for more than a
+    /// whole line when a read ends with one: whoever writes into a pipe may pause there.
     pub fn grow(&mut self) -> std::io::Result<()> {
         let held = self.end - self.start;
         self.buffer.copy_within(self.start..self.end, 0);
@@ -58,7 +67,12 @@ impl<'t, R: Read> Window<'t, R> {
                     self.at_end = true;
                     break;
                 }
-                Ok(read) => self.end += read,
+                Ok(read) => {
+                    self.end += read;
+                    if self.buffer[self.end - 1] == b'\n' {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }

@@ -201,7 +201,7 @@ impl PollingReader {
             .map_err(|error| SourceError::Fatal(format!("stream {}, {}: {error}", self.api.name, self.shard)))?;
         let arrival = record.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok()).unwrap_or(0);
         let data = Bytes::from(record.data.into_inner());
-        Ok(Record { data, sequence, partition_key: record.partition_key.map(Into::into), arrival })
+        Ok(Record { data, sequence, partition_key: record.partition_key.map(Into::into), arrival, flaw: None })
     }
 }
 

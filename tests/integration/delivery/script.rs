@@ -28,6 +28,7 @@ pub struct Scripted {
     parents: Vec<ShardId>,
     records: Vec<Bytes>,
     closed: bool,
+    fails: bool,
 }
 
 pub fn open(records: Vec<Bytes>) -> Scripted {
@@ -41,6 +42,11 @@ pub fn closed(records: Vec<Bytes>) -> Scripted {
 impl Scripted {
     pub fn after(self, parents: &[&str]) -> Self {
         Self { parents: parents.iter().map(|id| ShardId::from(*id)).collect(), ..self }
+    }
+
+    /// Reading fails for good behind its last record.
+    pub fn failing(self) -> Self {
+        Self { fails: true, ..self }
     }
 }
 
@@ -118,10 +124,14 @@ impl Reader for ScriptedReader {
                 sequence: (index as u64).into(),
                 partition_key: Some("k".into()),
                 arrival: START,
+                flaw: None,
             })
             .collect();
         self.next += records.len();
-        let at_tip = self.next == self.shard.records.len();
+        if records.is_empty() && self.shard.fails {
+            return Err(SourceError::Fatal("the script says so".to_owned()));
+        }
+        let at_tip = self.next == self.shard.records.len() && !self.shard.fails;
         if records.is_empty() && self.said_tip && !self.shard.closed {
             std::future::pending::<()>().await;
         }
