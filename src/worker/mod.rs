@@ -17,7 +17,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use self::decoding::{Decoding, Done};
 use self::flush::{Committed, Flush};
@@ -196,7 +196,25 @@ impl Worker {
         }
     }
 
-    async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+    async fn run(mut self, stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+        match self.work(stop).await {
+            Ok(()) => self.finish().await,
+            // What was read before is good: it is delivered, and whoever comes next need not wait for a lease.
+            Err(WorkerError::Source(error)) => {
+                while !self.decoding.is_empty() {
+                    let done = self.decoding.next().await;
+                    self.absorb(done);
+                }
+                warn!("{error}: committing what was read before, then ending");
+                self.finish().await?;
+                Err(error.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Until it is told to stop or everything is drained.
+    async fn work(&mut self, mut stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
         while !*stop.borrow() && !self.is_drained() {
             let deadline = self.deadline();
             tokio::select! {
@@ -213,7 +231,7 @@ impl Worker {
                 self.flush(reason, false);
             }
         }
-        self.finish().await
+        Ok(())
     }
 
     // Reading and buffering.

@@ -69,6 +69,20 @@ async fn a_stop_commits_what_is_buffered_and_the_next_run_goes_on_from_there() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_read_before_its_source_failed_is_delivered() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let records: Vec<Bytes> = (0..7).map(|n| payload("/x", n * 10..n * 10 + 10)).collect();
+    let source = ScriptedSource::new([("a", open(records).failing()), ("b", open(vec![payload("/x", 70..75)]))]);
+    for round in 0..2 {
+        let began = Instant::now();
+        let error = run(parts(&source, Arc::clone(&store), false), never()).await.unwrap_err().to_string();
+        assert_eq!(error, "the script says so");
+        assert!(began.elapsed() < LEASE, "round {round}: nobody waits for a lease");
+        assert!(Lake::read(&store).await.ids().into_iter().eq(0..75));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn rows_become_visible_after_the_interval_and_an_idle_stream_rests() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let source = ScriptedSource::new([("a", open(vec![payload("/x", 0..5)]))]);
