@@ -134,7 +134,8 @@ pub const KEYS: &[Key] = &[
         Values::List("a list of globs, such as [\"samples/*.json.gz\"]; \"-\" is standard input"),
         None,
         "Files to read instead of a stream, in any of the shapes that records come in, gzip or not. The run ends by \
-         itself when all are read.",
+         itself when all are read. A file is known by its path, and read once; standard input by its first 64 KiB: when \
+         the same comes again, only what is new behind it is read.",
     )
     .flag("--source"),
     key(

@@ -201,7 +201,7 @@ fn a_large_gzip_is_checked_before_it_is_read_where_that_can_be() {
     read(Some(&again)).unwrap();
     let error = read(None).unwrap_err().to_string();
     assert!(error.contains("may be wrong"), "{error}");
-    assert_eq!(taken, (14_000, 14_001), "unchecked, they had been taken before the damage showed");
+    assert_eq!(taken, (14_000, 14_000), "unchecked, they had been taken before the damage showed");
 }
 
 #[test]
