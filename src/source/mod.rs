@@ -115,4 +115,7 @@ pub enum SourceError {
     /// The message names the thing and says what to do.
     #[error("{0}")]
     Fatal(String),
+    /// Likewise, and records that were handed out may be wrong: what is not committed of them must not be.
+    #[error("{0}")]
+    Untrusted(String),
 }

@@ -200,7 +200,7 @@ impl Worker {
         match self.work(stop).await {
             Ok(()) => self.finish().await,
             // What was read before is good: it is delivered, and whoever comes next need not wait for a lease.
-            Err(WorkerError::Source(error)) => {
+            Err(WorkerError::Source(error @ SourceError::Fatal(_))) => {
                 while !self.decoding.is_empty() {
                     let done = self.decoding.next().await;
                     self.absorb(done);

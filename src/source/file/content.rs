@@ -49,6 +49,11 @@ pub enum Failed {
     Io(#[from] std::io::Error),
     #[error("{0}")]
     Shape(String),
+    #[error(
+        "is damaged ({0}), and that showed only behind records that may be wrong; nothing more of it is delivered: \
+         repair it, or deliver it as a file, which is checked before anything is taken out of it"
+    )]
+    Untrusted(Arc<str>),
     #[error("nobody takes records any more")]
     Stopped,
 }
@@ -218,10 +223,7 @@ impl<R: Read> Values<'_, R> {
         let Some(damage) = self.damage.get() else { return Ok(()) };
         let (why, cut) = (&damage.why, self.window.bytes());
         if !self.checked && self.window.offset() > damage.intact {
-            return Err(Failed::Shape(format!(
-                "is damaged ({why}), and what was taken out of it before that showed may be wrong: \
-                 deliver it as a file, which is checked before anything is taken out of it"
-            )));
+            return Err(Failed::Untrusted(Arc::clone(why)));
         }
         warn!("a gzip file is damaged ({why}): what of it can't be trusted goes to the error prefix");
         let data: Bytes = [cut, &damage.trailing].concat().into();

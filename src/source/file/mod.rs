@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::spawn_blocking;
-use tracing::warn;
+use tracing::{info, warn};
 
 use self::content::{Again, Content, Failed, Found, Sink};
 pub use self::paths::OpenError;
@@ -228,6 +228,7 @@ struct Reading {
 
 impl Reading {
     fn run(mut self, input: &Input) {
+        let name = self.name.clone();
         let progress = Arc::clone(&self.progress);
         let (large, held) = (Arc::clone(&self.large), RefCell::new(None));
         // It guards no data that a panic could have left in pieces.
@@ -235,28 +236,31 @@ impl Reading {
             held.borrow_mut().get_or_insert_with(|| large.lock().unwrap_or_else(PoisonError::into_inner));
         };
         let result = input.open().map_err(Failed::Io).and_then(|(bytes, modified)| {
-            let again = || input.open().map(|(bytes, _)| bytes);
+            let again = || {
+                info!(file = name, "a large gzip is checked before it is read");
+                input.open().map(|(bytes, _)| bytes)
+            };
             let again: Option<Again<'_>> = self.ends.then_some(&again);
             Content::new(progress.counting(bytes), modified, &turn, again).read(&mut self)
         });
         match result {
-            Ok(()) if self.next < self.done => drop(self.fail(&format!(
-                "it has {} records, but {} were read of it before: it is not the same any more; \
+            Ok(()) if self.next < self.done => self.fail(SourceError::Fatal(format!(
+                "{}: it has {} records, but {} were read of it before: it is not the same any more; \
                  restore it, or deliver it under another `group`",
-                self.next, self.done
+                self.name, self.next, self.done
             ))),
             Ok(()) => drop(self.send(true)),
             Err(Failed::Stopped) => {}
-            Err(error) => {
-                // What was read before is good, and goes first.
-                let _ = self.send(false).and_then(|()| self.fail(&error.to_string()));
-            }
+            Err(error @ Failed::Untrusted(_)) => self.fail(SourceError::Untrusted(format!("{}: {error}", self.name))),
+            // What was read before is good, and goes first.
+            Err(error) if self.send(false).is_ok() => self.fail(SourceError::Fatal(format!("{}: {error}", self.name))),
+            Err(_) => {}
         }
     }
 
-    fn fail(&self, why: &str) -> Result<(), Failed> {
-        let error = SourceError::Fatal(format!("{}: {why}", self.name));
-        self.sender.blocking_send(Err(error)).map_err(|_| Failed::Stopped)
+    /// Nobody listens when the worker has ended: then nobody cares either.
+    fn fail(&self, error: SourceError) {
+        let _ = self.sender.blocking_send(Err(error));
     }
 
     /// Hands the batch on, when there is room for it.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use firemain::source::SourceError;
 use firemain::worker::{Report, run};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
@@ -72,7 +73,10 @@ async fn a_stop_commits_what_is_buffered_and_the_next_run_goes_on_from_there() {
 async fn what_was_read_before_its_source_failed_is_delivered() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let records: Vec<Bytes> = (0..7).map(|n| payload("/x", n * 10..n * 10 + 10)).collect();
-    let source = ScriptedSource::new([("a", open(records).failing()), ("b", open(vec![payload("/x", 70..75)]))]);
+    let source = ScriptedSource::new([
+        ("a", open(records).failing(SourceError::Fatal)),
+        ("b", open(vec![payload("/x", 70..75)])),
+    ]);
     for round in 0..2 {
         let began = Instant::now();
         let error = run(parts(&source, Arc::clone(&store), false), never()).await.unwrap_err().to_string();
@@ -80,6 +84,14 @@ async fn what_was_read_before_its_source_failed_is_delivered() {
         assert!(began.elapsed() < LEASE, "round {round}: nobody waits for a lease");
         assert!(Lake::read(&store).await.ids().into_iter().eq(0..75));
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_be_wrong_is_not_delivered() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let source = ScriptedSource::new([("a", open(vec![payload("/x", 0..10)]).failing(SourceError::Untrusted))]);
+    let error = run(parts(&source, Arc::clone(&store), false), never()).await.unwrap_err().to_string();
+    assert_eq!((error.as_str(), Lake::read(&store).await.ids()), ("the script says so", vec![]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -28,7 +28,7 @@ pub struct Scripted {
     parents: Vec<ShardId>,
     records: Vec<Bytes>,
     closed: bool,
-    fails: bool,
+    fails: Option<fn(String) -> SourceError>,
 }
 
 pub fn open(records: Vec<Bytes>) -> Scripted {
@@ -45,8 +45,8 @@ impl Scripted {
     }
 
     /// Reading fails for good behind its last record.
-    pub fn failing(self) -> Self {
-        Self { fails: true, ..self }
+    pub fn failing(self, how: fn(String) -> SourceError) -> Self {
+        Self { fails: Some(how), ..self }
     }
 }
 
@@ -128,10 +128,10 @@ impl Reader for ScriptedReader {
             })
             .collect();
         self.next += records.len();
-        if records.is_empty() && self.shard.fails {
-            return Err(SourceError::Fatal("the script says so".to_owned()));
+        if let (Some(how), true) = (self.shard.fails, records.is_empty()) {
+            return Err(how("the script says so".to_owned()));
         }
-        let at_tip = self.next == self.shard.records.len() && !self.shard.fails;
+        let at_tip = self.next == self.shard.records.len() && self.shard.fails.is_none();
         if records.is_empty() && self.said_tip && !self.shard.closed {
             std::future::pending::<()>().await;
         }
