@@ -8,12 +8,13 @@ use object_store::path::Path;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
+use super::change::{Commit, Refused};
 use super::log::Log;
 use super::member::{AdvanceError, Member};
 use super::pack::{self, BadPack, PackedObject};
 use super::peers::{About, AnnounceError, Peers};
 use super::publish;
-use super::snapshot::{Commit, PackId, Refused, Snapshot, WorkerId};
+use super::snapshot::{PackId, Snapshot, WorkerId};
 use super::storage::{Description, Storage};
 use crate::event::ShardId;
 use crate::position::Position;

@@ -12,8 +12,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::change::Refused;
 use super::log::{self, Log};
-use super::snapshot::{Attempt, BadSnapshot, Refused, Snapshot, WorkerId};
+use super::snapshot::{Attempt, BadSnapshot, Snapshot, WorkerId};
 use super::storage::Answer;
 use crate::clock::Clock;
 use crate::retry::{GaveUp, Patience, Retry, Verdict};

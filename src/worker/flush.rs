@@ -8,9 +8,10 @@ use tokio::task::spawn_blocking;
 
 use super::WorkerError;
 use crate::buffer::PartitionRows;
+use crate::commit::change::Commit;
 use crate::commit::group::Group;
 use crate::commit::pack::PackedObject;
-use crate::commit::snapshot::{Commit, PackId, PackState};
+use crate::commit::snapshot::{PackId, PackState};
 use crate::commit::storage::Description;
 use crate::encode::{self, EncodeError, EncodeSettings, Object};
 use crate::partition::Partition;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use firemain::commit::change::Commit;
 use firemain::commit::group::GroupError;
 use firemain::commit::log::{COLLECTED_PAST, KEPT};
 use firemain::commit::peers::AnnounceError;
-use firemain::commit::snapshot::{Commit, Snapshot};
+use firemain::commit::snapshot::Snapshot;
 use firemain::decode::Counts;
 use futures::TryStreamExt;
 use futures::future::try_join_all;

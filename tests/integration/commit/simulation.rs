@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use firemain::commit::change::{Commit, Refused};
 use firemain::commit::group::{Group, GroupError};
 use firemain::commit::member::AdvanceError;
 use firemain::commit::pack::PackedObject;
-use firemain::commit::snapshot::{Commit, Refused};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tokio::task::JoinSet;

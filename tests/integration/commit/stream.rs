@@ -7,11 +7,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use firemain::commit::change::{Commit, Move};
 use firemain::commit::group::{Group, GroupError, Joining};
 use firemain::commit::pack::PackedObject;
 use firemain::commit::peers::About;
 use firemain::commit::publish::publish;
-use firemain::commit::snapshot::{Commit, Move, PackId, PackState};
+use firemain::commit::snapshot::{PackId, PackState};
 use firemain::commit::storage::{Description, Storage};
 use firemain::decode::Counts;
 use firemain::event::ShardId;
