@@ -16,6 +16,7 @@ pub mod decode;
 pub mod encode;
 pub mod event;
 pub mod generate;
+pub mod gzip;
 pub mod partition;
 pub mod position;
 pub mod retry;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, BufWriter};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -93,8 +93,7 @@ fn quoted(path: &Path) -> String {
 
 fn generate(path: &Path) -> std::io::Result<Totals> {
     let plan = Plan { events: 20_000, log_groups: 6, seed: 1, poison: 8, start: FILE_START, span: 2 * 3_600_000 };
-    let mut file = BufWriter::new(File::create(path)?);
-    generate::write(Generator::new(plan), &mut file, &ProgressBar::hidden())
+    generate::write(Generator::new(plan), File::create(path)?, &ProgressBar::hidden())
 }
 
 async fn deliver(records: &Path, lake: &Path) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! `firemain generate`: records for load tests and tries.
 
 use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -88,25 +88,19 @@ pub async fn run(args: GenerateArgs) -> Result<(), Failure> {
 
 /// `None` when whoever read standard output has gone.
 fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Option<Totals>, Failure> {
-    let name = out.map_or("standard output".to_owned(), |path| path.display().to_string());
-    let failed = |error: std::io::Error| Failure::fatal(format!("{name}: {error}"));
-    let sink: Box<dyn Write> = match out.filter(|path| *path != Path::new("-")) {
-        Some(path) => Box::new(
-            File::create(path)
-                .map_err(|error| Failure::usage(format!("--out {name}: {error}; name a file that can be written")))?,
-        ),
-        None => Box::new(std::io::stdout().lock()),
+    let Some(path) = out.filter(|path| *path != Path::new("-")) else {
+        return super::unless_closed(write(made, std::io::stdout().lock(), bar));
     };
-    let mut sink = BufWriter::with_capacity(1 << 20, sink);
-    match write(made, &mut sink, bar).and_then(|totals| sink.flush().map(|()| totals)) {
-        // Whoever reads has seen enough.
-        Err(error) if out.is_none() && error.kind() == ErrorKind::BrokenPipe => Ok(None),
-        written => written.map(Some).map_err(failed),
-    }
+    let file = File::create(path).map_err(|error| {
+        Failure::usage(format!("--out {}: {error}; name a file that can be written", path.display()))
+    })?;
+    let written = write(made, file, bar);
+    written.map(Some).map_err(|error| Failure::fatal(format!("{}: {error}", path.display())))
 }
 
 /// Writes records as pages of `aws kinesis get-records`, one a line.
-pub fn write(made: impl Iterator<Item = Made>, to: &mut impl Write, bar: &ProgressBar) -> std::io::Result<Totals> {
+pub fn write(made: impl Iterator<Item = Made>, to: impl Write, bar: &ProgressBar) -> std::io::Result<Totals> {
+    let mut to = BufWriter::with_capacity(1 << 20, to);
     let mut totals = Totals::default();
     for made in made {
         let page = json!({"Records": [{
@@ -115,11 +109,12 @@ pub fn write(made: impl Iterator<Item = Made>, to: &mut impl Write, bar: &Progre
             "Data": STANDARD.encode(&made.data),
             "PartitionKey": made.partition_key,
         }]});
-        serde_json::to_writer(&mut *to, &page)?;
+        serde_json::to_writer(&mut to, &page)?;
         to.write_all(b"\n")?;
         totals.add(&made);
         bar.set_position(totals.events);
     }
+    to.flush()?;
     Ok(totals)
 }
 

@@ -168,13 +168,17 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     result
 }
 
-/// Writes to standard output. That its reader has gone, having seen enough, is no failure.
+/// Writes to standard output.
 fn print(text: &str) -> Result<(), Failure> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::fatal(format!("standard output can't be written: {error}")))
-        }
-        _ => Ok(()),
+    unless_closed(std::io::stdout().lock().write_all(text.as_bytes())).map(drop)
+}
+
+/// `None` when the reader of standard output has gone: it has seen enough, which is no failure.
+fn unless_closed<T>(written: std::io::Result<T>) -> Result<Option<T>, Failure> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(None),
+        Err(error) => Err(Failure::fatal(format!("standard output can't be written: {error}"))),
     }
 }
 

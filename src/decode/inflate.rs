@@ -9,6 +9,7 @@ use std::io::{self, Read};
 use flate2::bufread::GzDecoder;
 
 use super::libdeflate::Decompressor;
+use crate::gzip::{Damage, is_gzip};
 
 /// A buffer of more bytes is given back after its record: far above what a normal record needs.
 pub(super) const LARGE: usize = 8 * 1024 * 1024;
@@ -38,18 +39,8 @@ pub(super) enum InflateError {
     /// Maybe: to be tried again when a large one may be.
     #[error("inflates past {LARGE} bytes")]
     Large,
-    #[error("gzip: truncated")]
-    Truncated,
-    #[error("gzip: bytes after the last member")]
-    Trailing,
-    /// Bad header, data, checksum or length.
-    #[error("gzip: {0}")]
-    Corrupt(io::Error),
-}
-
-/// Whether this starts as a gzip does.
-pub(super) fn is_gzip(data: &[u8]) -> bool {
-    data.starts_with(&[0x1f, 0x8b])
+    #[error(transparent)]
+    Damaged(#[from] Damage),
 }
 
 impl Inflater {
@@ -105,13 +96,13 @@ impl Inflater {
         let (mut filled, mut rest) = (0, data);
         while !rest.is_empty() {
             if !is_gzip(rest) {
-                return Err(InflateError::Trailing);
+                return Err(Damage::Trailing.into());
             }
             let mut member = GzDecoder::new(rest);
             loop {
                 if filled == limit {
                     // Not a byte more, but its checksum and length are still to be read.
-                    if member.read(&mut [0]).map_err(corrupt)? > 0 {
+                    if member.read(&mut [0]).map_err(damaged)? > 0 {
                         return Err(InflateError::TooLarge(limit));
                     }
                     break;
@@ -120,7 +111,7 @@ impl Inflater {
                     self.grow(limit.min(FIRST.max(2 * filled)));
                 }
                 let end = self.buffer.len().min(limit);
-                match member.read(&mut self.buffer[filled..end]).map_err(corrupt)? {
+                match member.read(&mut self.buffer[filled..end]).map_err(damaged)? {
                     0 => break,
                     read => filled += read,
                 }
@@ -137,11 +128,9 @@ impl Inflater {
     }
 }
 
-fn corrupt(error: io::Error) -> InflateError {
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => InflateError::Truncated,
-        _ => InflateError::Corrupt(error),
-    }
+/// In memory there is no error but of the gzip itself.
+fn damaged(error: io::Error) -> InflateError {
+    Damage::of(error).unwrap_or_else(Damage::Corrupt).into()
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflater};
 use self::strict::Refusal;
 use crate::event::{Millis, Record, Rejection, RejectionCode};
+use crate::gzip::is_gzip;
 use crate::partition::KeyLimits;
 
 /// The rows, rejections and counts of some records of one shard.
@@ -184,7 +185,7 @@ impl Decoder {
             refuse(out, record, not_decodable(flaw));
         } else if record.data.is_empty() {
             refuse(out, record, not_decodable("the record is empty"));
-        } else if inflate::is_gzip(&record.data) {
+        } else if is_gzip(&record.data) {
             match inflater.inflate(&record.data, limit, large) {
                 Ok(content) => self.payload(content, record, aside, out),
                 Err(InflateError::Large) => return false,
@@ -289,7 +290,7 @@ impl From<InflateError> for Refusal {
     fn from(error: InflateError) -> Self {
         let code = match error {
             InflateError::TooLarge(_) | InflateError::Large => RejectionCode::TooLarge,
-            InflateError::Truncated | InflateError::Trailing | InflateError::Corrupt(_) => RejectionCode::NotDecodable,
+            InflateError::Damaged(_) => RejectionCode::NotDecodable,
         };
         Self { code, message: error.to_string() }
     }

@@ -21,9 +21,10 @@ use serde::{Deserialize, de};
 use serde_json::value::RawValue;
 use tracing::warn;
 
-use super::gzip::{self, Known, Members};
+use super::members::{self, Known, Members};
 use super::window::{Turn, Window};
 use crate::event::{Millis, TIMESTAMP_LIMIT};
+use crate::gzip::is_gzip;
 
 /// No record is larger, in any form: 10 MiB on the stream, and a third more as base64.
 const LARGEST_VALUE: usize = 16 << 20;
@@ -97,7 +98,7 @@ impl<'t, R: Read> Content<'t, R> {
         let damage = Known::default();
         let mut window = Window::new(input, turn);
         window.grow()?;
-        if !window.bytes().starts_with(b"\x1f\x8b") {
+        if !is_gzip(window.bytes()) {
             return Values { window, modified, done: 0, damage, checked: true }.read(sink);
         }
         // Its beginning mostly tells already. All of it can be checked, if it is not too large.
@@ -108,13 +109,13 @@ impl<'t, R: Read> Content<'t, R> {
         }
         if !window.is_last() {
             if let Some(again) = again {
-                gzip::check(again()?, &damage)?;
+                members::check(again()?, &damage)?;
             }
             let window = Window::new(Members::new(window.rest(), &damage), turn);
             return Values { window, modified, done: 0, damage, checked: again.is_some() }.read(sink);
         }
         if is_container(window.bytes(), turn) {
-            gzip::check(window.bytes(), &damage)?;
+            members::check(window.bytes(), &damage)?;
             let window = Window::new(Members::new(window.bytes(), &damage), turn);
             Values { window, modified, done: 0, damage, checked: true }.read(sink)
         } else {

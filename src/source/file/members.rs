@@ -3,18 +3,20 @@
 //! Its checksum comes last. So that no row is made of bytes that it would have refuted, a file is read through with
 //! [`check`] before anything is taken out of it.
 
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use flate2::bufread::GzDecoder;
 
+use crate::gzip::Damage;
+
 /// Of bytes behind the last member no more are kept.
 const MOST_TRAILING: u64 = 16 << 20;
 
-/// What is wrong with a gzip.
+/// What is wrong with a gzip, and from where on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Damage {
+pub struct Damaged {
     /// Bytes of its content that are as they were; what comes behind them may be wrong.
     pub intact: u64,
     /// For a person.
@@ -24,7 +26,7 @@ pub struct Damage {
 }
 
 /// Is set when damage is known: before anything is read where that could be checked, else when it is met.
-pub type Known = Arc<OnceLock<Damage>>;
+pub type Known = Arc<OnceLock<Damaged>>;
 
 /// The content of all members. It ends where the gzip does, or where its damage is met: see [`Known`].
 pub struct Members<R> {
@@ -54,16 +56,16 @@ impl<R: Read> Members<R> {
             Some(_) => {
                 let mut trailing = Vec::new();
                 input.take(MOST_TRAILING).read_to_end(&mut trailing)?;
-                self.damaged(self.inflated, "gzip: bytes after the last member".to_owned(), trailing.into());
+                self.damaged(self.inflated, &Damage::Trailing, trailing.into());
             }
         }
         Ok(())
     }
 
-    fn damaged(&mut self, intact: u64, why: String, trailing: Bytes) {
+    fn damaged(&mut self, intact: u64, damage: &Damage, trailing: Bytes) {
         self.member = None;
         // Where it was checked before, this is known.
-        let _ = self.damage.set(Damage { intact, why: why.into(), trailing });
+        let _ = self.damage.set(Damaged { intact, why: damage.to_string().into(), trailing });
     }
 }
 
@@ -76,13 +78,12 @@ impl<R: Read> Read for Members<R> {
                     self.inflated += read as u64;
                     return Ok(read);
                 }
-                Err(error) => match error.kind() {
-                    ErrorKind::UnexpectedEof => self.damaged(self.inflated, "gzip: truncated".to_owned(), Bytes::new()),
-                    ErrorKind::InvalidData | ErrorKind::InvalidInput => {
-                        self.damaged(self.verified, format!("gzip: {error}"), Bytes::new());
-                    }
-                    _ => return Err(error),
-                },
+                Err(error) => {
+                    let damage = Damage::of(error)?;
+                    // What inflates before a cut is right; else nobody knows where in the member it went wrong.
+                    let intact = if matches!(damage, Damage::Truncated) { self.inflated } else { self.verified };
+                    self.damaged(intact, &damage, Bytes::new());
+                }
             }
         }
         Ok(0)
@@ -106,7 +107,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    fn read(gzip: &[u8]) -> (Vec<u8>, Option<Damage>) {
+    fn read(gzip: &[u8]) -> (Vec<u8>, Option<Damaged>) {
         let (known, mut content) = (Known::default(), Vec::new());
         Members::new(gzip, &known).read_to_end(&mut content).unwrap();
         let checked = Known::default();

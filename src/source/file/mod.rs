@@ -1,7 +1,7 @@
 //! Files in place of a stream: each file is a shard, its position the index of the last record done.
 
 mod content;
-mod gzip;
+mod members;
 mod paths;
 mod progress;
 #[cfg(test)]
