@@ -11,7 +11,7 @@ use firemain::generate::{Generator, Made, Plan, Totals};
 use tempfile::TempDir;
 
 use crate::kinesis::KinesisServer;
-use crate::s3::{ACCESS_KEY, BUCKET, REGION, S3Server, SECRET_KEY};
+use crate::s3::{ACCESS_KEY, BUCKET, Instead, REGION, S3Server, SECRET_KEY};
 
 const START: i64 = 1_711_083_600_000;
 
@@ -157,6 +157,45 @@ async fn a_stop_before_anything_was_begun_ends_it() {
         assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
         let rest: Vec<String> = said.map(Result::unwrap).collect();
         assert_eq!(child.wait().unwrap().code(), Some(0), "{source}: {rest:?}");
+        drop(input);
+    }
+}
+
+/// S3 answers nothing but 503 when it is told to stop: it ends when its time is up, or at once by a second signal.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_that_cannot_commit_comes_to_an_end() {
+    let records = firemain(&["generate", "--events", "3000"], &[]).await.stdout;
+    assert!(records.len() > 100_000, "more than the beginning by which standard input is known");
+    for (shutdown_timeout, signals, code) in [("1s", 1, 1), ("1h", 2, 128 + 15)] {
+        let s3 = S3Server::start().await;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
+        command
+            .args(["--log-level", "debug", "run", "--source", "-", "--destination", "s3://lake/x"])
+            .env_clear()
+            .envs([
+                ("AWS_REGION", REGION),
+                ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+                ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+                ("AWS_ENDPOINT_URL_S3", &s3.endpoint),
+                ("FIREMAIN_SHUTDOWN_TIMEOUT", shutdown_timeout),
+                ("FIREMAIN_FLUSH__INTERVAL", "1s"),
+            ]);
+        let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut input = child.stdin.take().unwrap();
+        input.write_all(&records).unwrap();
+        let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(said.any(|line| line.contains("reading shard")), "it begins");
+        s3.next(std::iter::repeat_n(Instead::Answer(503), 100_000));
+        let flush = said.any(|line| line.contains("put of _firemain/default/staged") && line.contains("tried again"));
+        assert!(flush, "what is buffered can't be staged");
+        for _ in 0..signals {
+            assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+            assert!(said.any(|line| line.contains("SIGTERM")));
+        }
+        let last = said.last();
+        assert_eq!(child.wait().unwrap().code(), Some(code), "{last:?}");
+        let uncommitted = last.is_some_and(|line| line.contains("passed with work uncommitted: nothing is lost"));
+        assert_eq!(uncommitted, signals == 1);
         drop(input);
     }
 }
