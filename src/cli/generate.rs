@@ -19,8 +19,9 @@ use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::event::{Millis, TIMESTAMP_LIMIT};
 use crate::generate::{Generator, Made, Plan, Totals};
-use crate::retry::Patience;
-use crate::source::kinesis::api::Api;
+use crate::retry::{Patience, Retry};
+use crate::source::kinesis::api::put_records;
+use crate::source::kinesis::calls::Service;
 
 /// 2024-03-22T05:00:00Z, so that the same seed makes the same file on any day.
 pub const FILE_START: Millis = 1_711_083_600_000;
@@ -120,12 +121,16 @@ pub fn write(made: impl Iterator<Item = Made>, to: impl Write, bar: &ProgressBar
 
 async fn to_stream(made: Generator, stream: &str, bar: &ProgressBar) -> Result<Totals, Failure> {
     let aws = Aws::load(None).await.map_err(|error| Failure::fatal(error.to_string()))?;
-    let client = aws_sdk_kinesis::Client::new(&aws.sdk);
-    let api = Api::new(client, stream, &Clock::system(), &Patience::default());
+    let service = Service::new(&aws, stream);
+    let put = async |entries| {
+        let retry =
+            Retry::new(&Clock::system(), &Patience::default(), format!("PutRecords of stream {}", service.name));
+        put_records(&service, entries, retry).await.map_err(|error| Failure::fatal(error.to_string()))
+    };
     let (mut totals, mut batch, mut bytes) = (Totals::default(), Vec::new(), 0);
     for made in made {
         if batch.len() == PUT_RECORDS || bytes + made.data.len() > PUT_BYTES {
-            api.put_records(std::mem::take(&mut batch)).await.map_err(|error| Failure::fatal(error.to_string()))?;
+            put(std::mem::take(&mut batch)).await?;
             bytes = 0;
         }
         bytes += made.data.len() + made.partition_key.len();
@@ -134,6 +139,6 @@ async fn to_stream(made: Generator, stream: &str, bar: &ProgressBar) -> Result<T
         batch.push(entry.build().expect("data and key are set"));
         bar.set_position(totals.events);
     }
-    api.put_records(batch).await.map_err(|error| Failure::fatal(error.to_string()))?;
+    put(batch).await?;
     Ok(totals)
 }

@@ -62,6 +62,9 @@ pub struct Batch {
     pub millis_behind: Option<u64>,
     /// Nothing more was there when this was read.
     pub at_tip: bool,
+    /// Where reading was to go on, when the stream had trimmed that: this batch begins at the oldest record that is
+    /// still there, and what came in between, if anything did, is lost.
+    pub expired: Option<Position>,
     /// The shard is closed and this was the last of it. No further call of `next` is made.
     pub at_end: bool,
     /// What these records hold of [`ReadAhead`], until they are decoded.

@@ -273,7 +273,7 @@ impl Reading {
         self.progress.records(self.batch.len());
         let records = std::mem::take(&mut self.batch);
         let batch =
-            Batch { records, millis_behind: None, at_tip: at_end, at_end: at_end && self.ends, hold: Some(hold) };
+            Batch { records, at_tip: at_end, at_end: at_end && self.ends, hold: Some(hold), ..Batch::default() };
         self.sender.blocking_send(Ok(batch)).map_err(|_| Failed::Stopped)
     }
 }

@@ -5,17 +5,20 @@
 //! children; the state decides both.
 
 pub mod api;
+pub mod calls;
 pub mod errors;
 mod pace;
 mod polling;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use self::api::Api;
+use self::calls::{Calls, Service};
 pub use self::pace::Limits;
 use self::polling::PollingReader;
 use super::{ReadAhead, Reader, Shard, Source, SourceError};
@@ -46,9 +49,26 @@ impl KinesisSource {
         read_ahead: ReadAhead,
         idle: Duration,
     ) -> Result<Self, SourceError> {
-        let api = Api::new(api::client(aws, &config.stream), &config.stream, clock, patience);
+        let service = Service::new(aws, &config.stream);
+        let name = service.name.clone();
+        let limits = Limits { idle, ..Limits::default() };
+        Self::over(Arc::new(service), &name, config.start, clock, patience, read_ahead)
+            .await
+            .map(|source| source.with_limits(limits))
+    }
+
+    /// The same, by whatever answers the calls.
+    pub async fn over(
+        calls: Arc<dyn Calls>,
+        name: &str,
+        start: Start,
+        clock: &Clock,
+        patience: &Patience,
+        read_ahead: ReadAhead,
+    ) -> Result<Self, SourceError> {
+        let api = Api::new(calls, name, clock, patience);
         let arn = api.describe().await?;
-        let start = match config.start {
+        let start = match start {
             Start::TrimHorizon => Position::TrimHorizon,
             // A moment that the state can hold: with "the tip" itself in the state, what arrives before the first
             // commit would be skipped when the worker starts again. A whole second, since some servers stamp records
@@ -56,7 +76,7 @@ impl KinesisSource {
             Start::Latest => Position::At(clock.now() / 1000 * 1000),
             Start::At(time) => Position::At(time),
         };
-        Ok(Self { api, arn, start, limits: Limits { idle, ..Limits::default() }, read_ahead })
+        Ok(Self { api, arn, start, limits: Limits::default(), read_ahead })
     }
 
     /// Other limits than those of the service: for servers that have others.

@@ -3,16 +3,15 @@
 use std::collections::VecDeque;
 
 use async_trait::async_trait;
-use aws_sdk_kinesis::operation::get_records::GetRecordsOutput;
-use bytes::Bytes;
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::debug;
 
 use super::api::Api;
+use super::calls::{Begin, Fetched, RawRecord};
 use super::errors::ApiError;
 use super::pace::{Limits, Pace};
 use crate::event::{Millis, Record, ShardId};
-use crate::position::Position;
+use crate::position::{Position, SequenceNumber};
 use crate::retry::{Retry, Verdict};
 use crate::source::{Batch, Hold, ReadAhead, Reader, SourceError};
 
@@ -33,6 +32,10 @@ pub struct PollingReader {
     /// Behind the last record received.
     position: Position,
     iterator: Option<String>,
+    /// The record that the iterator was asked for, while nobody knows whether the stream still has it.
+    awaited: Option<SequenceNumber>,
+    /// As in [`Batch`], for the next one.
+    expired: Option<Position>,
     pace: Pace,
     read_ahead: ReadAhead,
     retry: Retry,
@@ -56,6 +59,8 @@ impl PollingReader {
             shard: shard.clone(),
             position: from.clone(),
             iterator: None,
+            awaited: None,
+            expired: None,
             pace: Pace::new(limits),
             read_ahead,
             received: VecDeque::new(),
@@ -74,7 +79,7 @@ impl PollingReader {
                 self.accept(answer, hold, start, asked)
             }
             Ok(None) => {
-                self.received.push_back(Batch { at_end: true, at_tip: true, ..Batch::default() });
+                self.end();
                 Ok(())
             }
             Err(error) => {
@@ -86,10 +91,9 @@ impl PollingReader {
     }
 
     /// Gets records, with a new iterator where there is none. `None` behind the end of the shard.
-    async fn fetch(&mut self, records: usize) -> Result<Option<GetRecordsOutput>, ApiError> {
-        let limit = i32::try_from(records).unwrap_or(i32::MAX);
+    async fn fetch(&mut self, limit: usize) -> Result<Option<Fetched>, ApiError> {
         if let Some(iterator) = &self.iterator {
-            match self.api.get_records(iterator, limit).await {
+            match self.api.calls.get_records(iterator, limit).await {
                 Ok(answer) => return Ok(Some(answer)),
                 Err(error) if error.has_code("ExpiredIteratorException") => {
                     debug!(shard = %self.shard, "the iterator has expired: a new one {}", self.position);
@@ -100,15 +104,29 @@ impl PollingReader {
                 Err(error) => return Err(error),
             }
         }
-        self.iterator = self.api.shard_iterator(&self.shard, &self.position).await?;
+        let begin = match &self.position {
+            Position::TrimHorizon => Begin::TrimHorizon,
+            Position::At(time) => Begin::Time(*time),
+            // At the last record, not behind it: whether that is still there tells whether any were lost behind it.
+            Position::After(sequence) => Begin::Record(sequence.clone()),
+            Position::End => return Ok(None),
+        };
+        self.iterator = self.api.calls.shard_iterator(&self.shard, &begin).await?;
+        self.awaited = if let Begin::Record(sequence) = begin { Some(sequence) } else { None };
         match &self.iterator {
-            Some(iterator) => self.api.get_records(iterator, limit).await.map(Some),
+            Some(iterator) => self.api.calls.get_records(iterator, limit).await.map(Some),
             None => Ok(None),
         }
     }
 
     /// Waits until it is time to try again, unless that is hopeless.
     async fn failed(&mut self, error: ApiError) -> Result<(), SourceError> {
+        if error.action == "GetShardIterator" && error.has_code("ResourceNotFoundException") && self.is_gone().await? {
+            // Its end would have been told before: not all of it was read.
+            self.expired = Some(self.position.clone());
+            self.end();
+            return Ok(());
+        }
         let (mut verdict, mut text) = (error.verdict, error.text.clone());
         if error.has_code("ExpiredIteratorException") || verdict == Verdict::Refused {
             // It may be the iterator that is refused: keys that iterators are sealed with change.
@@ -135,31 +153,44 @@ impl PollingReader {
         self.retry.again(verdict, &text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
     }
 
+    /// Whether the stream has no such shard any more: it was closed, and retention has removed it.
+    async fn is_gone(&self) -> Result<bool, SourceError> {
+        Ok(self.api.list_shards().await?.iter().all(|shard| shard.id != self.shard))
+    }
+
+    fn end(&mut self) {
+        let expired = self.expired.take();
+        self.received.push_back(Batch { at_end: true, at_tip: true, expired, ..Batch::default() });
+    }
+
     /// Takes an answer in; no await in here, so that a call is taken in whole or not at all.
-    fn accept(
-        &mut self,
-        answer: GetRecordsOutput,
-        mut hold: Hold,
-        start: Instant,
-        asked: usize,
-    ) -> Result<(), SourceError> {
+    fn accept(&mut self, answer: Fetched, mut hold: Hold, start: Instant, asked: usize) -> Result<(), SourceError> {
         let (received, since) = (answer.records.len(), self.start());
         let records = answer.records.into_iter().map(|record| self.record(record));
         let mut records = records.collect::<Result<Vec<Record>, _>>()?;
         let bytes: usize = records.iter().map(|record| record.data.len()).sum();
-        // Some servers begin with the oldest record when there is none at this time or later.
-        let older = records.iter().take_while(|record| since.is_some_and(|since| record.arrival < since)).count();
-        records.drain(..older);
+        if let (Some(awaited), Some(first)) = (&self.awaited, records.first()) {
+            self.expired = (first.sequence > *awaited).then(|| self.position.clone());
+            self.awaited = None;
+        }
+        // The record that reading begins at was read before. And some servers begin with the oldest record when there is
+        // none at this time or later.
+        let known = |record: &Record| match &self.position {
+            Position::After(last) => record.sequence <= *last,
+            _ => since.is_some_and(|since| record.arrival < since),
+        };
+        let known = records.iter().take_while(|record| known(record)).count();
+        records.drain(..known);
         if let Some(last) = records.last() {
             self.position = Position::After(last.sequence.clone());
         }
         self.read_ahead.shrink(&mut hold, records.iter().map(|record| record.data.len()).sum());
 
-        let behind = answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok());
+        let behind = answer.millis_behind;
         let whole = received < asked.min(CUT_RECORDS) && bytes < CUT_BYTES;
-        let at_end = answer.next_shard_iterator.is_none();
+        let at_end = answer.iterator.is_none();
         let at_tip = at_end || (behind == Some(0) && whole);
-        self.iterator = answer.next_shard_iterator;
+        self.iterator = answer.iterator;
         self.pace.called(start, received, bytes, at_tip);
         if !records.is_empty() || at_end || self.said.is_news(at_tip, behind) {
             self.said = Said { at_tip, behind };
@@ -180,7 +211,7 @@ impl PollingReader {
 
     /// Cuts the records into batches, each with its part of the hold.
     fn hand_out(&mut self, records: Vec<Record>, mut hold: Hold) {
-        let (mut batch, mut bytes) = (Batch::default(), 0);
+        let (mut batch, mut bytes) = (Batch { expired: self.expired.take(), ..Batch::default() }, 0);
         for record in records {
             if bytes > 0 && bytes + record.data.len() > BATCH_BYTES {
                 batch.hold = self.read_ahead.split(&mut hold, bytes);
@@ -194,14 +225,13 @@ impl PollingReader {
         self.received.push_back(batch);
     }
 
-    fn record(&self, record: aws_sdk_kinesis::types::Record) -> Result<Record, SourceError> {
-        let sequence = record
-            .sequence_number
+    fn record(&self, record: RawRecord) -> Result<Record, SourceError> {
+        let RawRecord { data, sequence, partition_key, arrival } = record;
+        let sequence = sequence
             .parse()
             .map_err(|error| SourceError::Fatal(format!("stream {}, {}: {error}", self.api.name, self.shard)))?;
-        let arrival = record.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok()).unwrap_or(0);
-        let data = Bytes::from(record.data.into_inner());
-        Ok(Record { data, sequence, partition_key: record.partition_key.map(Into::into), arrival, flaw: None })
+        let (partition_key, arrival) = (partition_key.map(Into::into), arrival.unwrap_or(0));
+        Ok(Record { data, sequence, partition_key, arrival, flaw: None })
     }
 }
 

@@ -56,6 +56,13 @@ async fn reader(server: &Scripted, patience: &Patience, from: Position) -> Box<d
     source.open(&"shardId-000000000000".into(), &from).await.unwrap()
 }
 
+/// A shard as ListShards tells of it.
+fn shard(id: &str, parents: [Option<&str>; 2]) -> Value {
+    json!({"ShardId": id, "ParentShardId": parents[0], "AdjacentParentShardId": parents[1],
+        "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"},
+        "SequenceNumberRange": {"StartingSequenceNumber": "1"}})
+}
+
 fn body(request: &Request) -> Value {
     serde_json::from_str(&request.body).unwrap()
 }
@@ -84,13 +91,13 @@ async fn what_can_heal_is_tried_again_from_where_it_stood() {
 }
 
 #[tokio::test]
-async fn an_expired_iterator_is_replaced_by_one_after_the_last_record() {
+async fn an_expired_iterator_is_replaced_by_one_at_the_last_record() {
     let server = server(vec![
         iterator("first"),
-        records(1, 3, 5_000, Some("second")),
+        records(0, 4, 5_000, Some("second")),
         Reply::error(400, "ExpiredIteratorException"),
         iterator("third"),
-        records(4, 2, 0, None),
+        records(3, 3, 0, None),
     ])
     .await;
     let mut reader = reader(&server, &Patience::default(), Position::After(0.into())).await;
@@ -103,7 +110,47 @@ async fn an_expired_iterator_is_replaced_by_one_after_the_last_record() {
     let begun: Vec<Value> =
         requests.iter().filter(|request| request.action() == "GetShardIterator").map(body).collect();
     assert_eq!(begun.iter().map(|call| &call["StartingSequenceNumber"]).collect::<Vec<_>>(), ["0", "3"]);
-    assert!(begun.iter().all(|call| call["ShardIteratorType"] == "AFTER_SEQUENCE_NUMBER"));
+    assert!(begun.iter().all(|call| call["ShardIteratorType"] == "AT_SEQUENCE_NUMBER"));
+    assert_eq!((first.expired, last.expired), (None, None), "records 0 and 3 were still there");
+}
+
+#[tokio::test]
+async fn a_position_that_the_stream_has_trimmed_is_told_with_the_oldest_record() {
+    let server = server(vec![
+        iterator("first"),
+        records(0, 0, 80_000_000, Some("second")),
+        records(7, 2, 5_000, Some("third")),
+        records(9, 1, 0, Some("fourth")),
+    ])
+    .await;
+    let mut reader = reader(&server, &Patience::default(), Position::After(3.into())).await;
+    let empty = next(&mut reader).await;
+    assert_eq!((empty.records.len(), empty.expired), (0, None), "not known yet");
+    let oldest = next(&mut reader).await;
+    assert_eq!(oldest.expired, Some(Position::After(3.into())));
+    assert_eq!(oldest.records.iter().map(|record| record.sequence.as_str()).collect::<Vec<_>>(), ["7", "8"]);
+    let then = next(&mut reader).await;
+    assert_eq!((then.records.len(), then.expired), (1, None), "told once");
+}
+
+#[tokio::test]
+async fn a_shard_that_retention_has_removed_ends_and_what_was_left_in_it_is_told() {
+    let gone = || Reply::error(400, "ResourceNotFoundException");
+    let listed = |id: &str| Reply::new(200, json!({"Shards": [shard(id, [None, None])]}).to_string());
+    let server = server(vec![gone(), listed("shardId-000000000001")]).await;
+    let mut reader = reader(&server, &Patience::default(), Position::After(3.into())).await;
+    let end = next(&mut reader).await;
+    assert_eq!((end.records.len(), end.at_end, end.expired), (0, true, Some(Position::After(3.into()))));
+}
+
+#[tokio::test]
+async fn a_shard_that_is_listed_and_not_found_is_an_error() {
+    let gone = Reply::error(400, "ResourceNotFoundException");
+    let listed = Reply::new(200, json!({"Shards": [shard("shardId-000000000000", [None, None])]}).to_string());
+    let server = server(vec![gone, listed]).await;
+    let mut reader = reader(&server, &Patience::default(), Position::TrimHorizon).await;
+    let error = reader.next().await.unwrap_err().to_string();
+    assert!(error.contains("no such stream or shard"), "{error}");
 }
 
 #[tokio::test]
@@ -152,11 +199,6 @@ async fn later_refusals_are_borne_for_a_while() {
 
 #[tokio::test]
 async fn shards_are_listed_over_all_pages_by_token_alone() {
-    let shard = |id: &str, parents: [Option<&str>; 2]| {
-        json!({"ShardId": id, "ParentShardId": parents[0], "AdjacentParentShardId": parents[1],
-            "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"},
-            "SequenceNumberRange": {"StartingSequenceNumber": "1"}})
-    };
     let page = |shards: Vec<Value>, token: Option<&str>| {
         Reply::new(200, json!({"Shards": shards, "NextToken": token}).to_string())
     };
@@ -230,7 +272,7 @@ async fn calls_keep_their_distance_and_bytes_are_paid_for() {
             match number.fetch_add(1, Ordering::Relaxed) {
                 // 99 * 3 bytes at 1,000 a second.
                 5 => records(100, 99, 9_000, Some("i")),
-                _ => records(1, 1, 9_000, Some("i")),
+                n => records(n as u64 + if n > 5 { 200 } else { 0 }, 1, 9_000, Some("i")),
             }
         }
     })
@@ -282,13 +324,18 @@ async fn records_from_before_the_time_to_start_at_are_left_out() {
 /// While a shard can't be read, what it would need is free for the others.
 #[tokio::test]
 async fn a_shard_that_fails_holds_nothing_while_it_waits() {
-    let server = Scripted::serve(|request| match (request.action(), request.body.contains("shardId-000000000001")) {
-        ("DescribeStreamSummary", _) => described(),
-        ("GetShardIterator", true) => Reply::error(500, "InternalFailure"),
-        ("GetShardIterator", false) => iterator("good"),
-        _ => records(1, 1, 0, Some("good")),
-    })
-    .await;
+    let mut n = 0;
+    let server =
+        Scripted::serve(move |request| match (request.action(), request.body.contains("shardId-000000000001")) {
+            ("DescribeStreamSummary", _) => described(),
+            ("GetShardIterator", true) => Reply::error(500, "InternalFailure"),
+            ("GetShardIterator", false) => iterator("good"),
+            _ => {
+                n += 1;
+                records(n, 1, 0, Some("good"))
+            }
+        })
+        .await;
     let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(1 << 20));
     let aws = aws(&server.url).await;

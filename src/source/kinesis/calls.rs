@@ -1,0 +1,189 @@
+//! The calls of the Kinesis API that are made, one attempt each: the seam where a test puts another stream.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::primitives::DateTime;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use bytes::Bytes;
+
+use super::errors::{ApiError, judge};
+use crate::aws::Aws;
+use crate::event::{Millis, ShardId};
+use crate::position::SequenceNumber;
+use crate::source::Shard;
+
+/// What is read by. Each makes one attempt; who calls tries again.
+#[async_trait]
+pub trait Calls: fmt::Debug + Send + Sync + 'static {
+    /// The stream's ARN.
+    async fn describe(&self) -> Result<String, ApiError>;
+
+    /// A page of shards, closed ones too: the first, or the one behind a token.
+    async fn list_shards(&self, token: Option<&str>) -> Result<ShardPage, ApiError>;
+
+    /// An iterator, valid for 5 minutes. `None` where there is nothing to read: behind the end.
+    async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError>;
+
+    /// Records, at most so many.
+    async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError>;
+}
+
+/// Where an iterator starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// At the oldest record.
+    TrimHorizon,
+    /// At the first record that arrived then or later.
+    Time(Millis),
+    /// At this record, or at the oldest if it is trimmed.
+    Record(SequenceNumber),
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct ShardPage {
+    pub shards: Vec<Shard>,
+    /// For the next page.
+    pub token: Option<String>,
+}
+
+/// An answer of GetRecords.
+#[derive(Clone, Debug, Default)]
+pub struct Fetched {
+    pub records: Vec<RawRecord>,
+    /// `None` behind the end of a closed shard.
+    pub iterator: Option<String>,
+    pub millis_behind: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RawRecord {
+    pub data: Bytes,
+    /// As the service says it, not looked at.
+    pub sequence: String,
+    pub partition_key: Option<String>,
+    pub arrival: Option<Millis>,
+}
+
+/// The service, by its SDK.
+#[derive(Clone, Debug)]
+pub struct Service {
+    client: Client,
+    /// The stream's name: always sent, since not every server looks at ARNs.
+    pub name: String,
+    /// Its ARN, where it was configured by that: it may be another account's.
+    arn: Option<String>,
+}
+
+/// The region that a stream's ARN names; `None` for a name.
+pub fn region_of(stream: &str) -> Option<&str> {
+    stream.strip_prefix("arn:")?.split(':').nth(2).filter(|region| !region.is_empty())
+}
+
+impl Service {
+    /// For a stream, by name or ARN; in the region of its ARN if it is given by that.
+    pub fn new(aws: &Aws, stream: &str) -> Self {
+        let config = aws_sdk_kinesis::config::Builder::from(&aws.sdk);
+        let config = match region_of(stream) {
+            Some(region) => config.region(Region::new(region.to_owned())),
+            None => config,
+        };
+        let arn = stream.starts_with("arn:").then(|| stream.to_owned());
+        let name = if arn.is_some() { stream.rsplit('/').next().unwrap_or(stream) } else { stream }.to_owned();
+        Self { client: Client::from_conf(config.build()), name, arn }
+    }
+
+    /// Puts records; those that were throttled come back. At most 500 records and 5 MiB.
+    pub async fn put_records(
+        &self,
+        mut entries: Vec<PutRecordsRequestEntry>,
+    ) -> Result<Vec<PutRecordsRequestEntry>, ApiError> {
+        let call = self.client.put_records().stream_name(&self.name).set_stream_arn(self.arn.clone());
+        let answer = call.set_records(Some(entries.clone())).send().await;
+        let answer = answer.map_err(|error| judge("PutRecords", &self.region(), error))?;
+        let failed = answer.records.iter().map(|record| record.error_code.is_some());
+        let mut failed = failed.chain(std::iter::repeat(false));
+        entries.retain(|_| failed.next().unwrap_or(false));
+        Ok(entries)
+    }
+
+    fn region(&self) -> String {
+        self.client.config().region().map(ToString::to_string).unwrap_or_default()
+    }
+}
+
+#[async_trait]
+impl Calls for Service {
+    async fn describe(&self) -> Result<String, ApiError> {
+        let call = self.client.describe_stream_summary().stream_name(&self.name).set_stream_arn(self.arn.clone());
+        let output = call.send().await.map_err(|error| judge("DescribeStreamSummary", &self.region(), error))?;
+        Ok(output.stream_description_summary.map(|summary| summary.stream_arn).unwrap_or_else(|| self.name.clone()))
+    }
+
+    async fn list_shards(&self, token: Option<&str>) -> Result<ShardPage, ApiError> {
+        let call = match token {
+            // Nothing may stand beside the token.
+            Some(token) => self.client.list_shards().next_token(token),
+            None => self.client.list_shards().stream_name(&self.name).set_stream_arn(self.arn.clone()),
+        };
+        let page = call.send().await.map_err(|error| judge("ListShards", &self.region(), error))?;
+        let shards = page.shards.unwrap_or_default().into_iter().map(|shard| {
+            let parents = [shard.parent_shard_id, shard.adjacent_parent_shard_id];
+            let parents = parents.iter().flatten().map(|id| ShardId::from(id.as_str())).collect();
+            Shard { id: ShardId::from(shard.shard_id.as_str()), parents }
+        });
+        Ok(ShardPage { shards: shards.collect(), token: page.next_token.filter(|token| !token.is_empty()) })
+    }
+
+    async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError> {
+        let call = self.client.get_shard_iterator().shard_id(shard.as_str()).stream_name(&self.name);
+        let call = call.set_stream_arn(self.arn.clone());
+        let call = match begin {
+            Begin::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Begin::Time(time) => {
+                call.shard_iterator_type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*time))
+            }
+            Begin::Record(sequence) => call
+                .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
+                .starting_sequence_number(sequence.as_str()),
+        };
+        match call.send().await {
+            Ok(output) => Ok(output.shard_iterator),
+            Err(error) => Err(judge("GetShardIterator", &self.region(), error)),
+        }
+    }
+
+    async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError> {
+        let limit = i32::try_from(limit).unwrap_or(i32::MAX);
+        let call = self.client.get_records().shard_iterator(iterator).limit(limit).set_stream_arn(self.arn.clone());
+        let answer = call.send().await.map_err(|error| judge("GetRecords", &self.region(), error))?;
+        Ok(Fetched {
+            records: answer.records.into_iter().map(raw).collect(),
+            iterator: answer.next_shard_iterator,
+            millis_behind: answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()),
+        })
+    }
+}
+
+fn raw(record: aws_sdk_kinesis::types::Record) -> RawRecord {
+    RawRecord {
+        data: record.data.into_inner().into(),
+        sequence: record.sequence_number,
+        partition_key: record.partition_key,
+        arrival: record.approximate_arrival_timestamp.and_then(|time| time.to_millis().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arn_names_the_region_and_a_name_does_not() {
+        assert_eq!(region_of("arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs"), Some("eu-west-1"));
+        assert_eq!(region_of("arn:aws-cn:kinesis:cn-north-1:123456789012:stream/app-logs"), Some("cn-north-1"));
+        assert_eq!(region_of("app-logs"), None);
+    }
+}
