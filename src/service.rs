@@ -22,6 +22,7 @@ use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
 use crate::table::Schema;
+use crate::worker::compute::Compute;
 use crate::worker::{self, Parts, Report, Settings};
 
 /// Bytes that readers may have fetched and nobody decoded: enough for two shards that are behind to fetch at once, which
@@ -123,7 +124,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         errors: config.errors.prefix.as_str().into(),
         // Files end by themselves.
         drain: drain || source.ends(),
-        cores: cores(),
+        compute: Compute::Threads(cores()),
         stuck_after: config.stuck_after,
         about: about(),
     };

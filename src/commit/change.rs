@@ -28,8 +28,23 @@ pub struct Commit {
     pub counts: Counts,
     /// Packs all of whose objects were acknowledged at their final keys.
     pub published: BTreeSet<PackId>,
-    /// Give up every shard: the worker ends, nothing is buffered any more.
-    pub give_up: bool,
+    /// Shards to give up: nothing of them is buffered any more.
+    pub give_up: BTreeSet<ShardId>,
+    /// Positions that the stream had trimmed before they were read on from.
+    pub expired: u64,
+}
+
+/// What a claim goes by.
+#[derive(Clone, Copy, Debug)]
+pub struct Claim<'a> {
+    /// Every shard that the source has.
+    pub known: &'a [Shard],
+    /// Where a shard that was never seen starts, unless its parents were: then at its beginning.
+    pub start: &'a Position,
+    /// Shards of the state that the source has no more, for good.
+    pub gone: &'a BTreeSet<ShardId>,
+    /// Workers that are taken for dead.
+    pub dead: &'a BTreeSet<WorkerId>,
 }
 
 /// Why a change is not legal on the head.
@@ -63,23 +78,17 @@ impl Snapshot {
         Ok(next)
     }
 
-    /// Takes shards that nobody owns or whose owner is taken for dead, and the packs of the dead; adds shards that
-    /// the source has and the state has not. The dead leave the state.
-    ///
-    /// `start`: where a shard that was never seen starts, unless its parents were: then at its beginning.
-    pub fn claim(
-        &self,
-        worker: &WorkerId,
-        known: &[Shard],
-        start: &Position,
-        dead: &BTreeSet<WorkerId>,
-    ) -> Result<Self, Refused> {
+    /// Takes shards that nobody owns or whose owner is taken for dead, up to a fair share, and the packs of the dead;
+    /// adds shards that the source has and the state has not. The dead leave the state, and so do shards that are gone
+    /// and that nobody owns: what was not read of them is lost, which is counted.
+    pub fn claim(&self, worker: &WorkerId, claim: &Claim<'_>) -> Result<Self, Refused> {
+        let Claim { known, start, gone, dead } = *claim;
         if !self.workers.contains_key(worker) {
             return Err(Refused::NotAMember);
         }
         let mut next = self.clone();
         next.workers.retain(|id, _| id == worker || !dead.contains(id));
-        let Self { shards, workers, packs, .. } = &mut next;
+        let Self { shards, workers, packs, totals, .. } = &mut next;
         for shard in known.iter().filter(|shard| !self.shards.contains_key(&shard.id)) {
             let child = shard.parents.iter().any(|parent| self.shards.contains_key(parent));
             let position = if child { Position::TrimHorizon } else { start.clone() };
@@ -94,28 +103,19 @@ impl Snapshot {
                 shard.owner = None;
             }
         }
+        shards.retain(|id, shard| {
+            let stays = shard.owner.is_some() || !gone.contains(id);
+            totals.expired += u64::from(!stays && shard.position != Position::End);
+            stays
+        });
         let listed: BTreeSet<&ShardId> = known.iter().map(|shard| &shard.id).collect();
-        for id in next.claimable(&listed) {
-            if let Some(shard) = next.shards.get_mut(&id) {
-                shard.owner = Some(worker.clone());
-            }
+        let share = next.share(worker, known);
+        let wanted = share.fair.saturating_sub(share.owned);
+        let claimed: Vec<ShardId> = next.claimable(&listed).take(wanted).cloned().collect();
+        for id in &claimed {
+            next.shards.entry(id.clone()).and_modify(|shard| shard.owner = Some(worker.clone()));
         }
         if next == *self { Err(Refused::Nothing) } else { Ok(next) }
-    }
-
-    /// Shards without owner that may be read now: not at their end, still listed by the source, and each parent at
-    /// its end or gone.
-    fn claimable(&self, listed: &BTreeSet<&ShardId>) -> Vec<ShardId> {
-        let blocks = |parent: &ShardId| {
-            listed.contains(parent) && self.shards.get(parent).is_some_and(|state| state.position != Position::End)
-        };
-        let free = self.shards.iter().filter(|(id, shard)| {
-            shard.owner.is_none()
-                && shard.position != Position::End
-                && listed.contains(id)
-                && !shard.parents.iter().any(blocks)
-        });
-        free.map(|(id, _)| id.clone()).collect()
     }
 
     /// Moves positions and lists the pack of one flush.
@@ -137,14 +137,17 @@ impl Snapshot {
             }
         }
         next.drop_published(worker, &commit.published);
-        if commit.give_up {
-            next.disown(worker);
+        for shard in &commit.give_up {
+            if let Some(shard) = next.shards.get_mut(shard).filter(|shard| shard.owner.as_ref() == Some(worker)) {
+                shard.owner = None;
+            }
         }
         let totals = &mut next.totals;
         totals.records += commit.counts.records;
         totals.events += commit.counts.events;
         totals.rejections += commit.counts.rejections;
         totals.control += commit.counts.control;
+        totals.expired += commit.expired;
         if let Some(pack) = &commit.pack {
             totals.objects += pack.objects;
             totals.bytes += pack.bytes;
@@ -197,7 +200,13 @@ pub(super) mod tests {
     /// A group of worker 1 that owns shards a and b.
     pub fn group() -> Snapshot {
         let head = Snapshot::empty().register(&worker(1), "arn", 7).unwrap();
-        head.claim(&worker(1), &[shard("a", &[]), shard("b", &[])], &Position::TrimHorizon, &BTreeSet::new()).unwrap()
+        claim(&head, 1, &[shard("a", &[]), shard("b", &[])], &Position::TrimHorizon, &[]).unwrap()
+    }
+
+    /// A claim of worker `n`.
+    fn claim(head: &Snapshot, n: u128, known: &[Shard], start: &Position, dead: &[u128]) -> Result<Snapshot, Refused> {
+        let (dead, gone) = (dead.iter().map(|n| worker(*n)).collect(), BTreeSet::new());
+        head.claim(&worker(n), &Claim { known, start, gone: &gone, dead: &dead })
     }
 
     fn owner(state: &Snapshot, id: &str) -> Option<WorkerId> {
@@ -224,13 +233,12 @@ pub(super) mod tests {
     fn a_claim_leaves_what_the_living_own_and_takes_what_the_dead_owned() {
         let head = group().register(&worker(2), "arn", 0).unwrap();
         let known = [shard("a", &[]), shard("b", &[])];
-        let alive = head.claim(&worker(2), &known, &Position::TrimHorizon, &BTreeSet::new());
+        let alive = claim(&head, 2, &known, &Position::TrimHorizon, &[]);
         assert_eq!(alive, Err(Refused::Nothing));
 
-        let dead = BTreeSet::from([worker(1)]);
         let mut head = head;
         head.packs.push(pack(&format!("{}-1", worker(1)), 1));
-        let taken = head.claim(&worker(2), &known, &Position::TrimHorizon, &dead).unwrap();
+        let taken = claim(&head, 2, &known, &Position::TrimHorizon, &[1]).unwrap();
         assert_eq!((owner(&taken, "a"), owner(&taken, "b")), (Some(worker(2)), Some(worker(2))));
         assert_eq!(taken.workers.keys().collect::<Vec<_>>(), [&worker(2)]);
         assert_eq!(taken.packs[0].publisher, worker(2), "its unpublished packs come along");
@@ -240,15 +248,14 @@ pub(super) mod tests {
     fn a_child_waits_for_its_parents_and_starts_at_its_beginning() {
         let start = Position::At(1000);
         let known = [shard("a", &[]), shard("b", &[]), shard("c", &["a", "b"])];
-        let none = BTreeSet::new();
-        let state = group().claim(&worker(1), &known, &start, &none).unwrap();
+        let state = claim(&group(), 1, &known, &start, &[]).unwrap();
         assert_eq!(owner(&state, "c"), None, "parents are not at their end");
         assert_eq!(state.shards[&ShardId::from("c")].position, Position::TrimHorizon, "not at the group's start");
 
         let state = state.commit(&worker(1), &step("a", Position::TrimHorizon, Position::End)).unwrap();
-        assert_eq!(state.claim(&worker(1), &known, &start, &none), Err(Refused::Nothing), "b is not at its end");
+        assert_eq!(claim(&state, 1, &known, &start, &[]), Err(Refused::Nothing), "b is not at its end");
         let state = state.commit(&worker(1), &step("b", Position::TrimHorizon, Position::End)).unwrap();
-        let state = state.claim(&worker(1), &known, &start, &none).unwrap();
+        let state = claim(&state, 1, &known, &start, &[]).unwrap();
         assert_eq!(owner(&state, "c"), Some(worker(1)));
         assert_eq!(owner(&state, "a"), None, "what is at its end has no owner");
     }
@@ -257,9 +264,41 @@ pub(super) mod tests {
     fn a_parent_that_is_no_longer_known_does_not_block() {
         let known = [shard("c", &["gone"])];
         let head = Snapshot::empty().register(&worker(1), "arn", 0).unwrap();
-        let state = head.claim(&worker(1), &known, &Position::At(5), &BTreeSet::new()).unwrap();
+        let state = claim(&head, 1, &known, &Position::At(5), &[]).unwrap();
         assert_eq!(owner(&state, "c"), Some(worker(1)));
         assert_eq!(state.shards[&ShardId::from("c")].position, Position::At(5), "its parents were never seen");
+    }
+
+    #[test]
+    fn a_claim_takes_no_more_than_a_fair_share_and_what_is_given_up_is_free() {
+        let head = group().register(&worker(2), "arn", 0).unwrap();
+        let known = [shard("a", &[]), shard("b", &[])];
+        let give_up = Commit { give_up: ["a".into(), "b".into()].into(), ..Commit::default() };
+        assert_eq!(head.commit(&worker(2), &give_up), Err(Refused::Nothing), "they are not its own");
+        let free = head.commit(&worker(1), &give_up).unwrap();
+        let state = claim(&free, 2, &known, &Position::TrimHorizon, &[]).unwrap();
+        assert_eq!(state.owned_by(&worker(2)).count(), 1);
+        let state = claim(&state, 1, &known, &Position::TrimHorizon, &[]).unwrap();
+        assert_eq!(state.owned_by(&worker(1)).count(), 1);
+        assert_eq!(claim(&state, 2, &known, &Position::TrimHorizon, &[]), Err(Refused::Nothing));
+    }
+
+    #[test]
+    fn shards_that_are_gone_leave_the_state_and_what_was_unread_is_counted() {
+        let state = group().commit(&worker(1), &step("a", Position::TrimHorizon, Position::End)).unwrap();
+        let state = state.register(&worker(2), "arn", 0).unwrap();
+        let gone = BTreeSet::from(["a".into(), "b".into()]);
+        let none = BTreeSet::new();
+        let by = |dead| Claim { known: &[], start: &Position::TrimHorizon, gone: &gone, dead };
+        let without = state.claim(&worker(2), &by(&none)).unwrap();
+        assert_eq!(
+            without.shards.keys().map(ShardId::as_str).collect::<Vec<_>>(),
+            ["b"],
+            "who owns b may still read it"
+        );
+        assert_eq!(without.totals.expired, 0);
+        let without = without.claim(&worker(2), &by(&BTreeSet::from([worker(1)]))).unwrap();
+        assert_eq!((without.shards.len(), without.totals.expired), (0, 1));
     }
 
     #[test]
@@ -294,7 +333,10 @@ pub(super) mod tests {
         commit.published = BTreeSet::from([first.parse().unwrap()]);
         let state = state.commit(&worker(1), &commit).unwrap();
         assert_eq!(state.packs, [pack(&second, 1)]);
-        assert_eq!(state.totals, Totals { records: 4, events: 18, rejections: 2, control: 2, objects: 4, bytes: 20 });
+        assert_eq!(
+            state.totals,
+            Totals { records: 4, events: 18, rejections: 2, control: 2, objects: 4, bytes: 20, expired: 0 }
+        );
     }
 
     #[test]
@@ -318,7 +360,7 @@ pub(super) mod tests {
 
         let state = state.register(&worker(2), "arn", 0).unwrap();
         let known = [shard("a", &[]), shard("b", &[])];
-        let state = state.claim(&worker(2), &known, &Position::TrimHorizon, &BTreeSet::new()).unwrap();
+        let state = claim(&state, 2, &known, &Position::TrimHorizon, &[]).unwrap();
         assert_eq!(state.packs, [pack(&open, 2)]);
     }
 }

@@ -5,17 +5,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use object_store::path::Path;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
-use super::change::{Commit, Refused};
+use super::change::{Claim, Commit, Refused};
 use super::log::Log;
-use super::member::{AdvanceError, Member};
+use super::member::{AdvanceError, Member, Seen};
 use super::pack::{self, BadPack, PackedObject};
 use super::peers::{About, AnnounceError, Peers};
 use super::publish;
-use super::snapshot::{PackId, Snapshot, WorkerId};
+use super::snapshot::{PackId, PackState, Snapshot, WorkerId};
 use super::storage::{Description, Storage};
+use crate::buffer::{Budget, Held};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::GaveUp;
@@ -56,6 +57,7 @@ pub struct Group {
     storage: Storage,
     staged: Path,
     lease: Duration,
+    seen: watch::Receiver<Seen>,
     member: Mutex<Member>,
     peers: Mutex<Peers>,
 }
@@ -76,27 +78,36 @@ impl Group {
     pub async fn join(storage: Storage, joining: Joining<'_>) -> Result<Self, GroupError> {
         let root = Path::from("_firemain").join(joining.name);
         let id = WorkerId::from(storage.clock.new_id());
-        let mut peers = Peers::new(storage.clone(), root.clone().join("workers"), id.clone(), joining.about);
+        let mut peers =
+            Peers::new(storage.clone(), root.clone().join("workers"), id.clone(), joining.about, joining.lease);
         peers.announce().await?;
         let log = Log::new(storage.clone(), root.clone().join("state"));
+        let member = match Self::register(&id, &storage, log, joining.source).await {
+            Ok(member) => member,
+            Err(error) => {
+                peers.retire().await?;
+                return Err(error.into());
+            }
+        };
+        peers.look().await?;
+        let (staged, lease, seen) = (root.join("staged"), joining.lease, member.watch());
+        Ok(Self { id, storage, staged, lease, seen, member: Mutex::new(member), peers: Mutex::new(peers) })
+    }
+
+    async fn register(id: &WorkerId, storage: &Storage, log: Log, source: &str) -> Result<Member, AdvanceError> {
         let mut member = Member::new(id.clone(), log, storage.clock.clone(), storage.patience.clone()).await?;
         let now = storage.clock.now();
-        if let Err(error) = member.advance("register", |head| head.register(&id, joining.source, now)).await {
-            peers.retire().await?;
-            return Err(error.into());
-        }
-        peers.look().await?;
-        let (staged, lease) = (root.join("staged"), joining.lease);
-        Ok(Self { id, storage, staged, lease, member: Mutex::new(member), peers: Mutex::new(peers) })
+        member.advance("register", |head| head.register(id, source, now)).await?;
+        Ok(member)
     }
 
     pub fn id(&self) -> &WorkerId {
         &self.id
     }
 
-    /// The newest snapshot that this worker has seen; costs nothing.
-    pub async fn seen(&self) -> Arc<Snapshot> {
-        Arc::clone(self.member.lock().await.head())
+    /// The newest snapshot that this worker has seen; costs nothing, and never waits.
+    pub fn seen(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.seen.borrow().head)
     }
 
     /// The head, read now.
@@ -106,37 +117,47 @@ impl Group {
 
     /// One heartbeat: a put and a list. True when the head is worth a look: somebody came, went or died.
     pub async fn beat(&self) -> Result<bool, GroupError> {
-        self.member.lock().await.collect_if_due().await?;
-        let head = self.seen().await;
+        // A change that is long in coming through must not keep this worker from saying that it lives.
+        if let Ok(mut member) = self.member.try_lock() {
+            member.collect_if_due().await?;
+        }
         let mut peers = self.peers.lock().await;
         peers.beat().await?;
         let changed = peers.look().await?;
-        Ok(changed || !peers.dead(head.workers.keys(), self.lease).is_empty())
+        Ok(changed || !peers.dead(self.seen().workers.keys()).is_empty())
     }
 
-    /// Claims what may be claimed, then publishes and clears the packs of the dead. Returns every shard that this
-    /// worker now owns, with its committed position.
-    pub async fn claim(&self, shards: &[Shard], start: &Position) -> Result<Vec<(ShardId, Position)>, GroupError> {
-        let adopted: Vec<_> = {
-            let mut member = self.member.lock().await;
-            let head = Arc::clone(member.look().await?);
-            let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
-            let dead = self.silent(&head).await?;
-            for worker in &dead {
-                warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
-            }
-            let claim = |head: &Snapshot| head.claim(&self.id, shards, start, &dead);
-            unless_nothing(member.advance("claim", claim).await)?;
-            member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect()
-        };
-        for pack in adopted {
-            info!(pack = %pack.id, objects = pack.objects, "publishing what another worker committed");
-            let objects = self.fetch(&pack.id, pack.objects).await?;
-            publish::publish(self, objects).await?;
-            self.clear(&BTreeSet::from([pack.id])).await?;
+    /// Claims what may be claimed, up to a fair share. Returns the packs of the dead that are now this worker's to
+    /// publish: see [`Group::publish_adopted`].
+    ///
+    /// `gone`: shards of the state that the source has no more, for good.
+    pub async fn claim(
+        &self,
+        known: &[Shard],
+        start: &Position,
+        gone: &BTreeSet<ShardId>,
+    ) -> Result<Vec<PackState>, GroupError> {
+        let mut member = self.member.lock().await;
+        let head = Arc::clone(member.look().await?);
+        let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
+        let dead = self.silent(&head).await?;
+        for worker in &dead {
+            warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
         }
-        let head = self.seen().await;
-        Ok(head.owned_by(&self.id).map(|(id, shard)| (id.clone(), shard.position.clone())).collect())
+        let claim = Claim { known, start, gone, dead: &dead };
+        unless_nothing(member.advance("claim", |head| head.claim(&self.id, &claim)).await)?;
+        Ok(member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect())
+    }
+
+    /// Publishes and clears a pack that another worker committed, and could not publish any more.
+    pub async fn publish_adopted(&self, pack: &PackState, budget: &Arc<Budget>) -> Result<(), GroupError> {
+        info!(pack = %pack.id, objects = pack.objects, "publishing what another worker committed");
+        // Past the budget perhaps, but counted: this worker reads less meanwhile.
+        let held = budget.hold(Held::Packed, usize::try_from(pack.bytes).unwrap_or(usize::MAX / 2));
+        let objects = self.fetch(&pack.id, pack.objects).await?;
+        publish::publish(self, objects).await?;
+        drop(held);
+        self.clear(&BTreeSet::from([pack.id.clone()])).await
     }
 
     /// Puts a pack under `staged/`. Returns its size in bytes.
@@ -150,17 +171,14 @@ impl Group {
 
     /// The one step that makes a flush durable. When it is refused, its pack is deleted; not so when this worker was
     /// fenced: the commit may have happened before, and then the pack is its successor's to publish.
-    pub async fn commit(&self, commit: Commit) -> Result<(), GroupError> {
-        let result = self.member.lock().await.advance("commit", |head| head.commit(&self.id, &commit)).await;
-        match result {
-            Ok(()) => self.delete_packs(commit.published).await,
-            Err(error) => {
-                if let (AdvanceError::Refused(_), Some(pack)) = (&error, commit.pack) {
-                    self.delete_packs([pack.id]).await?;
-                }
-                Err(error.into())
-            }
+    ///
+    /// What it drops from the state stays under `staged/`: see [`Group::delete_packs`].
+    pub async fn commit(&self, commit: &Commit) -> Result<(), GroupError> {
+        let result = self.member.lock().await.advance("commit", |head| head.commit(&self.id, commit)).await;
+        if let (Err(AdvanceError::Refused(_)), Some(pack)) = (&result, &commit.pack) {
+            self.delete_packs([pack.id.clone()]).await?;
         }
+        Ok(result?)
     }
 
     /// Drops published packs from the state, then deletes them.
@@ -193,7 +211,7 @@ impl Group {
             .collect();
         self.delete_packs(orphans).await?;
         let workers = head.workers.keys().cloned().collect();
-        Ok(self.peers.lock().await.sweep(&workers, self.lease * 10).await?)
+        Ok(self.peers.lock().await.sweep(&workers).await?)
     }
 
     /// Members of the head that show no sign of life. Looks at the heartbeats after the head was read: what is known
@@ -203,12 +221,15 @@ impl Group {
         if head.workers.keys().any(|id| *id != self.id) {
             peers.look().await?;
         }
-        Ok(peers.dead(head.workers.keys(), self.lease))
+        Ok(peers.dead(head.workers.keys()))
     }
 
     /// Fenced when this worker is not in the head, which is read anew if it was not seen for a lease.
     pub(super) async fn still_member(&self) -> Result<(), GroupError> {
-        Ok(self.member.lock().await.look_if_older(self.lease).await?)
+        if self.seen.borrow().asked.elapsed() >= self.lease {
+            self.look().await?;
+        }
+        if self.seen().workers.contains_key(&self.id) { Ok(()) } else { Err(GroupError::Fenced) }
     }
 
     pub(super) fn storage(&self) -> &Storage {
@@ -225,10 +246,10 @@ impl Group {
         pack::read(&bytes).map_err(|error: BadPack| bad(error.to_string()))
     }
 
-    /// Deletes packs, but none that the newest head seen lists: then another worker has put this one out, adopted its
-    /// packs and may be about to read them.
-    async fn delete_packs(&self, packs: impl IntoIterator<Item = PackId>) -> Result<(), GroupError> {
-        let head = self.seen().await;
+    /// Deletes packs that are not listed any more, but none that the newest head seen lists: then another worker has put
+    /// this one out, adopted its packs and may be about to read them.
+    pub async fn delete_packs(&self, packs: impl IntoIterator<Item = PackId>) -> Result<(), GroupError> {
+        let head = self.seen();
         let unlisted = packs.into_iter().filter(|id| head.packs.iter().all(|pack| pack.id != *id));
         let keys = unlisted.map(|id| self.pack_key(&id)).collect();
         Ok(self.storage.delete(keys).await?)

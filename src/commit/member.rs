@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::time::Instant;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::change::Refused;
@@ -18,6 +19,10 @@ use super::snapshot::{Attempt, BadSnapshot, Snapshot, WorkerId};
 use super::storage::Answer;
 use crate::clock::Clock;
 use crate::retry::{GaveUp, Patience, Retry, Verdict};
+
+/// Pauses of a worker that lost a number to another: up to this for the first time, then more by as much.
+const RIVAL_PAUSE: Duration = Duration::from_millis(20);
+const MOST_RIVAL_PAUSES: u32 = 10;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,8 @@ pub enum AdvanceError {
     GaveUp(#[from] GaveUp),
     #[error("snapshot {number} can't be read: {error}")]
     BadSnapshot { number: u64, error: BadSnapshot },
+    #[error("snapshot {number} calls itself {told}: was it copied or renamed? restore it, or choose another `group`")]
+    WrongNumber { number: u64, told: u64 },
 }
 
 impl From<Refused> for AdvanceError {
@@ -52,19 +59,27 @@ pub struct Member {
     patience: Patience,
     /// The newest snapshot seen. It may be old: a create on top of it then fails, and the head is read.
     head: Arc<Snapshot>,
-    /// When it was asked for: by the time of the answer it may be long outdated.
-    seen: Instant,
+    seen: watch::Sender<Seen>,
     /// Attempts made so far: each has a number of its own, the refused ones too.
     seq: u64,
     /// The head when old snapshots were last looked for.
     collected: u64,
 }
 
+/// The newest snapshot that a worker has seen.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    pub head: Arc<Snapshot>,
+    /// When it was asked for: by the time of the answer it may be long outdated.
+    pub asked: Instant,
+}
+
 impl Member {
     /// Reads the head. Registers nothing yet.
     pub async fn new(id: WorkerId, log: Log, clock: Clock, patience: Patience) -> Result<Self, AdvanceError> {
         let head = Arc::new(Snapshot::empty());
-        let mut member = Self { id, log, clock, patience, head, seen: Instant::now(), seq: 0, collected: 0 };
+        let seen = watch::Sender::new(Seen { head: Arc::clone(&head), asked: Instant::now() });
+        let mut member = Self { id, log, clock, patience, head, seen, seq: 0, collected: 0 };
         member.look_from(0).await?;
         member.collected = member.head.number;
         Ok(member)
@@ -77,6 +92,11 @@ impl Member {
     /// The newest snapshot that this worker has seen.
     pub fn head(&self) -> &Arc<Snapshot> {
         &self.head
+    }
+
+    /// The same for those who must not wait while this worker changes the state.
+    pub fn watch(&self) -> watch::Receiver<Seen> {
+        self.seen.subscribe()
     }
 
     /// Reads the head anew.
@@ -94,14 +114,6 @@ impl Member {
         Ok(())
     }
 
-    /// Reads the head if the last look is as old as that. Fenced when this worker is not in it.
-    pub async fn look_if_older(&mut self, age: Duration) -> Result<(), AdvanceError> {
-        if self.seen.elapsed() >= age {
-            self.look().await?;
-        }
-        if self.head.workers.contains_key(&self.id) { Ok(()) } else { Err(AdvanceError::Fenced) }
-    }
-
     /// Makes one transition: returns when the change is in the shared state, or why it is not and never will be.
     ///
     /// `change` is asked again on every new head until it is applied or refuses.
@@ -110,6 +122,7 @@ impl Member {
         what: &str,
         change: impl Fn(&Snapshot) -> Result<Snapshot, Refused>,
     ) -> Result<(), AdvanceError> {
+        let mut lost = 0;
         loop {
             let mut next = change(&self.head)?;
             self.seq += 1;
@@ -120,7 +133,13 @@ impl Member {
             }
             match self.attempt(what, next).await? {
                 Outcome::Done => return Ok(()),
-                Outcome::Lost => debug!(number = self.head.number, "{what}: another worker was first"),
+                Outcome::Fenced => return Err(AdvanceError::Fenced),
+                Outcome::Lost => {
+                    debug!(number = self.head.number, "{what}: another worker was first");
+                    // Not in step with all who lost to the same one.
+                    lost += 1;
+                    sleep(self.clock.jitter(RIVAL_PAUSE * lost.min(MOST_RIVAL_PAUSES))).await;
+                }
             }
         }
     }
@@ -130,9 +149,11 @@ impl Member {
         let (base, number) = (self.head.number, next.number);
         let bytes = Bytes::from(next.to_json());
         let mut retry = Retry::new(&self.clock, &self.patience, format!("{what}: create of snapshot {number}"));
+        let mut refused = true;
         loop {
             let asked = Instant::now();
             let answer = self.log.create(number, &bytes, &mut retry).await?;
+            refused &= answer == Answer::Exists;
             let highest = self.log.highest(base).await?;
             if highest < number {
                 // Not there (yet). After "created" that is a store whose listing lags: wait for it likewise.
@@ -149,12 +170,13 @@ impl Member {
             }
             let leaves = !next.workers.contains_key(&self.id);
             self.look_from(number).await?;
-            return Ok(self.judge(number, leaves));
+            return Ok(self.judge(number, refused, leaves));
         }
     }
 
     /// Whether the attempt for `number` is in the state, of which the head was just read, at or above that number.
-    fn judge(&self, number: u64, leaves: bool) -> Outcome {
+    /// `refused`: every answer was that another was there before.
+    fn judge(&self, number: u64, refused: bool, leaves: bool) -> Outcome {
         let mine = Attempt { worker: self.id.clone(), seq: self.seq };
         if self.head.number == number {
             return if self.head.attempt.as_ref() == Some(&mine) { Outcome::Done } else { Outcome::Lost };
@@ -164,7 +186,10 @@ impl Member {
             Some(_) => Outcome::Lost,
             // A worker that wanted to leave is out, by its own hand or another's: the same to everybody.
             None if leaves => Outcome::Done,
-            None => Outcome::Lost,
+            // It was never in, as when it wants to register; or the change itself finds that it is out.
+            None if refused => Outcome::Lost,
+            // It may have been in and put out meanwhile, and nobody joins twice under one id.
+            None => Outcome::Fenced,
         }
     }
 
@@ -173,18 +198,23 @@ impl Member {
         if let Some(entry) = self.log.head(known).await? {
             let number = entry.number;
             let snapshot = Snapshot::from_json(&entry.bytes);
-            self.saw(snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?, asked);
+            let snapshot = snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?;
+            if snapshot.number != number {
+                return Err(AdvanceError::WrongNumber { number, told: snapshot.number });
+            }
+            self.saw(snapshot, asked);
         }
         Ok(())
     }
 
     fn saw(&mut self, head: Snapshot, asked: Instant) {
         self.head = Arc::new(head);
-        self.seen = asked;
+        self.seen.send_replace(Seen { head: Arc::clone(&self.head), asked });
     }
 }
 
 enum Outcome {
     Done,
     Lost,
+    Fenced,
 }

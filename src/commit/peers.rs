@@ -24,7 +24,10 @@ pub struct Peers {
     me: WorkerId,
     about: About,
     counter: u64,
+    lease: Duration,
     seen: BTreeMap<WorkerId, Seen>,
+    /// When the others were last looked at.
+    looked: Instant,
 }
 
 /// What a heartbeat tells a person who looks.
@@ -55,8 +58,9 @@ pub enum AnnounceError {
 }
 
 impl Peers {
-    pub fn new(storage: Storage, prefix: Path, me: WorkerId, about: About) -> Self {
-        Self { storage, prefix, me, about, counter: 0, seen: BTreeMap::new() }
+    /// `lease`: how long a heartbeat may rest before its worker is taken for dead.
+    pub fn new(storage: Storage, prefix: Path, me: WorkerId, about: About, lease: Duration) -> Self {
+        Self { storage, prefix, me, about, counter: 0, lease, seen: BTreeMap::new(), looked: Instant::now() }
     }
 
     /// The first heartbeat, by which the store shows that it creates an object only once.
@@ -86,6 +90,10 @@ impl Peers {
     pub async fn look(&mut self) -> Result<bool, GaveUp> {
         let listed = self.storage.list(&self.prefix, None).await?;
         let now = Instant::now();
+        // Who has not looked for so long, for the store was out of reach or the process was stopped, has not seen anybody
+        // silent either: the others may have been cut off likewise, and beat again as this one does.
+        let was_blind = now - self.looked > self.lease / 2;
+        self.looked = now;
         let mut seen = BTreeMap::new();
         let mut changed = false;
         for object in &listed {
@@ -93,7 +101,8 @@ impl Peers {
             let mark = object.e_tag.clone().unwrap_or_else(|| object.last_modified.to_rfc3339());
             let before = self.seen.remove(&id);
             changed |= before.is_none();
-            let since = before.filter(|before| before.mark == mark).map_or(now, |before| before.since);
+            let rests = before.filter(|before| before.mark == mark && !was_blind);
+            let since = rests.map_or(now, |before| before.since);
             seen.insert(id, Seen { mark, since });
         }
         changed |= !self.seen.is_empty();
@@ -101,14 +110,15 @@ impl Peers {
         Ok(changed)
     }
 
-    /// Those of `workers` whose heartbeat is gone or has not changed for so long.
-    pub fn dead<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>, lease: Duration) -> BTreeSet<WorkerId> {
-        let lives = |id: &WorkerId| *id == self.me || self.seen.get(id).is_some_and(|s| s.since.elapsed() < lease);
+    /// Those of `workers` whose heartbeat is gone or has not changed for a lease.
+    pub fn dead<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>) -> BTreeSet<WorkerId> {
+        let lives = |id: &WorkerId| *id == self.me || self.seen.get(id).is_some_and(|s| s.since.elapsed() < self.lease);
         workers.filter(|id| !lives(id)).cloned().collect()
     }
 
-    /// Deletes heartbeats that nobody rewrites any more, of workers that are not in the state.
-    pub async fn sweep(&self, workers: &BTreeSet<WorkerId>, unchanged_for: Duration) -> Result<(), GaveUp> {
+    /// Deletes heartbeats that nobody has rewritten for ten leases, of workers that are not in the state.
+    pub async fn sweep(&self, workers: &BTreeSet<WorkerId>) -> Result<(), GaveUp> {
+        let unchanged_for = self.lease * 10;
         let old = self
             .seen
             .iter()

@@ -131,6 +131,9 @@ pub struct Totals {
     pub control: u64,
     pub objects: u64,
     pub bytes: u64,
+    /// Positions that the stream had trimmed before they were read on from: each may be a loss.
+    #[serde(default)]
+    pub expired: u64,
 }
 
 /// Bytes that are no snapshot.
@@ -201,7 +204,7 @@ mod tests {
         state.number = 42;
         state.attempt = Some(Attempt { worker: worker(1), seq: 3 });
         state.packs.push(pack(&format!("{}-2", worker(1)), 1));
-        state.totals = Totals { records: 1, events: 2, rejections: 3, control: 4, objects: 5, bytes: 6 };
+        state.totals = Totals { records: 1, events: 2, rejections: 3, control: 4, objects: 5, bytes: 6, expired: 7 };
         let golden = include_str!("../../tests/golden/state-v1.json").trim_end();
         assert_eq!(String::from_utf8(state.to_json()).unwrap(), golden);
         assert_eq!(Snapshot::from_json(golden.as_bytes()).unwrap(), state);

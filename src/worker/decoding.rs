@@ -3,18 +3,20 @@
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
+use futures::future::BoxFuture;
 use futures::stream::FuturesOrdered;
-use tokio::task::{JoinHandle, spawn_blocking};
 
+use super::compute::Compute;
+use super::shards::Tenure;
 use crate::decode::{Decoded, Decoder, Scratch};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::source::Batch;
 
 /// Decodes under way, at most so many at once.
-#[derive(Debug)]
 pub struct Decoding {
     decoder: Arc<Decoder>,
+    compute: Compute,
     limit: usize,
     jobs: FuturesOrdered<Job>,
     /// The rest of a batch that came out in part.
@@ -23,24 +25,27 @@ pub struct Decoding {
     spares: Pool<Decoded>,
 }
 
-type Job = JoinHandle<(Done, Option<Batch>)>;
+type Job = BoxFuture<'static, (Done, Option<Batch>)>;
 
 /// A decoded batch, or a part of one. Give its memory back with [`Decoding::reuse`].
 #[derive(Debug)]
 pub struct Done {
     pub shard: ShardId,
+    pub tenure: Tenure,
     pub decoded: Decoded,
     /// Where the shard stands behind this; `None`: where it stood, for nothing of the batch was decoded yet.
     pub position: Option<Position>,
+    /// As in [`Batch`].
+    pub expired: Option<Position>,
     pub at_tip: bool,
     pub at_end: bool,
 }
 
 impl Decoding {
-    pub fn new(decoder: Arc<Decoder>, cores: usize) -> Self {
+    pub fn new(decoder: Arc<Decoder>, compute: Compute) -> Self {
         // One more than there are cores, so that none of them waits for the next batch to be handed over.
-        let (limit, jobs) = (cores + 1, FuturesOrdered::new());
-        Self { decoder, limit, jobs, rest: None, scratches: Pool::default(), spares: Pool::default() }
+        let (limit, jobs) = (compute.cores() + 1, FuturesOrdered::new());
+        Self { decoder, compute, limit, jobs, rest: None, scratches: Pool::default(), spares: Pool::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -51,8 +56,8 @@ impl Decoding {
         self.jobs.is_empty() && self.rest.is_none()
     }
 
-    pub fn start(&mut self, shard: ShardId, batch: Batch) {
-        let job = self.job(shard, batch, false);
+    pub fn start(&mut self, shard: ShardId, tenure: Tenure, batch: Batch) {
+        let job = self.job(shard, tenure, batch, false);
         self.jobs.push_back(job);
     }
 
@@ -62,28 +67,28 @@ impl Decoding {
             Some(job) => Some(job.await),
             None => self.jobs.next().await,
         };
-        let Some(job) = job else { return std::future::pending().await };
-        let (done, rest) = job.expect("decoding does not panic, whatever the bytes");
+        let Some((done, rest)) = job else { return std::future::pending().await };
         // What is left of it goes before all others: so the order holds. It is one at a time, so it may be large.
-        self.rest = rest.map(|rest| self.job(done.shard.clone(), rest, true));
+        self.rest = rest.map(|rest| self.job(done.shard.clone(), done.tenure, rest, true));
         done
     }
 
-    fn job(&self, shard: ShardId, mut batch: Batch, large: bool) -> Job {
+    fn job(&self, shard: ShardId, tenure: Tenure, mut batch: Batch, large: bool) -> Job {
         let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
         let mut decoded = self.spares.take();
-        spawn_blocking(move || {
+        self.compute.start(move || {
+            let expired = batch.expired.take();
             let mut scratch = scratches.take();
             let done = decoder.decode(&mut scratch, &batch.records, large, &mut decoded);
             scratches.give(scratch);
             let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
             if done < batch.records.len() {
                 batch.records.drain(..done);
-                let part = Done { shard, decoded, position: last, at_tip: false, at_end: false };
+                let part = Done { shard, tenure, decoded, position: last, expired, at_tip: false, at_end: false };
                 return (part, Some(batch));
             }
             let position = if batch.at_end { Some(Position::End) } else { last };
-            (Done { shard, decoded, position, at_tip: batch.at_tip, at_end: batch.at_end }, None)
+            (Done { shard, tenure, decoded, position, expired, at_tip: batch.at_tip, at_end: batch.at_end }, None)
         })
     }
 

@@ -4,9 +4,9 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use tokio::task::spawn_blocking;
 
 use super::WorkerError;
+use super::compute::Compute;
 use crate::buffer::PartitionRows;
 use crate::commit::change::Commit;
 use crate::commit::group::Group;
@@ -32,30 +32,30 @@ pub struct Committed {
     pub objects: Vec<PackedObject>,
 }
 
-/// Encodes every partition, on so many cores, stages the objects as one pack and commits.
+/// Encodes every partition, stages the objects as one pack and commits.
 pub async fn flush(
     group: &Group,
     settings: &Arc<EncodeSettings>,
-    cores: usize,
+    compute: Compute,
     flush: Flush,
 ) -> Result<Committed, WorkerError> {
     let Flush { id, rows, mut commit } = flush;
-    let encoded = encode_all(rows, settings, cores).await?;
+    let encoded = encode_all(rows, settings, compute).await?;
     let objects = pack_up(&id, encoded);
     if !objects.is_empty() {
         let bytes = group.stage(&id, &objects).await?;
         let publisher = group.id().clone();
         commit.pack = Some(PackState { id: id.clone(), publisher, objects: objects.len() as u64, bytes });
     }
-    group.commit(commit.clone()).await?;
+    group.commit(&commit).await?;
     Ok(Committed { id, commit, objects })
 }
 
-/// Encodes on so many threads at once, the largest partitions first, so that no core is left with one at the end.
+/// Encodes on all cores at once, the largest partitions first, so that no core is left with one at the end.
 async fn encode_all(
     rows: Vec<(Partition, PartitionRows)>,
     settings: &Arc<EncodeSettings>,
-    cores: usize,
+    compute: Compute,
 ) -> Result<Vec<(Partition, Vec<Object>)>, EncodeError> {
     let mut rows: Vec<_> = rows.into_iter().enumerate().collect();
     rows.sort_by_key(|(_, (_, rows))| Reverse(rows.bytes()));
@@ -63,11 +63,10 @@ async fn encode_all(
         let settings = Arc::clone(settings);
         async move {
             let encode = move || encode::encode(&partition, rows, &settings).map(|objects| (partition, objects));
-            let encoded = spawn_blocking(encode).await.expect("encoding does not panic")?;
-            Ok((place, encoded))
+            Ok((place, compute.start(encode).await?))
         }
     });
-    let mut encoded: Vec<_> = encoding.buffer_unordered(cores).try_collect().await?;
+    let mut encoded: Vec<_> = encoding.buffer_unordered(compute.cores()).try_collect().await?;
     encoded.sort_unstable_by_key(|(place, _)| *place);
     Ok(encoded.into_iter().map(|(_, encoded)| encoded).collect())
 }

@@ -4,13 +4,15 @@
 //! new one. At most one flush is being encoded and committed at a time; publishing goes on behind it, bounded by the
 //! [`Budget`].
 
+pub mod compute;
 mod decoding;
 mod flush;
 mod ownership;
 mod policy;
 mod readers;
+mod shards;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,13 +21,15 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use self::compute::Compute;
 use self::decoding::{Decoding, Done};
 use self::flush::{Committed, Flush};
 use self::ownership::{Ownership, View};
 use self::policy::{Fill, Policy, Reason};
 use self::readers::{Read, Readers};
+use self::shards::Shards;
 use crate::buffer::{Budget, Buffers, Place};
-use crate::commit::change::{Commit, Move};
+use crate::commit::change::Commit;
 use crate::commit::group::{Group, GroupError, Joining};
 use crate::commit::peers::About;
 use crate::commit::publish;
@@ -35,7 +39,6 @@ use crate::config::{FlushConfig, Format};
 use crate::decode::{Counts, Decoder};
 use crate::encode::{EncodeError, EncodeSettings};
 use crate::event::ShardId;
-use crate::position::Position;
 use crate::source::{Source, SourceError};
 use crate::table::Schema;
 
@@ -64,8 +67,8 @@ pub struct Settings {
     pub errors: Arc<str>,
     /// End when everything that is there is committed.
     pub drain: bool,
-    /// Decoders and encoders at work at once.
-    pub cores: usize,
+    /// Where decoding and encoding run.
+    pub compute: Compute,
     /// How long refusals are borne once the start has succeeded.
     pub stuck_after: Duration,
     pub about: About,
@@ -97,6 +100,8 @@ pub struct Report {
     pub objects: u64,
     /// Bytes of objects.
     pub bytes: u64,
+    /// Positions that the stream had trimmed before they were read on from: each may be a loss.
+    pub expired: u64,
 }
 
 /// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
@@ -115,17 +120,6 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
     Worker::new(parts, group).run(stop).await
 }
 
-/// A shard that this worker owns.
-#[derive(Debug)]
-struct Owned {
-    /// As in the shared state.
-    committed: Position,
-    /// Behind the last record in the buffers or in the flush under way.
-    buffered: Position,
-    /// Everything that was there when it was last asked is buffered.
-    at_tip: bool,
-}
-
 /// What a task beside the loop came to.
 type Joined<T> = Result<Result<T, WorkerError>, JoinError>;
 
@@ -141,19 +135,23 @@ struct Worker {
     decoding: Decoding,
     buffers: Buffers,
     policy: Policy,
-    shards: BTreeMap<ShardId, Owned>,
-    /// Shards that this worker has committed at their end: a view may be older than that.
-    ended: BTreeSet<ShardId>,
+    shards: Shards,
     view: Option<View>,
+    /// Shards that this worker has too many, and since when.
+    surplus: usize,
+    surplus_since: Option<Instant>,
     /// Since when something waits to be committed.
     since: Option<Instant>,
     shard_ended: Option<Instant>,
     /// The flush under way: one at most. It ends when this is dropped.
     flushing: JoinSet<Result<Committed, WorkerError>>,
-    publishing: JoinSet<Result<PackId, WorkerError>>,
+    /// What is published, and packs that nobody needs any more and that are deleted behind it.
+    publishing: JoinSet<Result<Option<PackId>, WorkerError>>,
     /// Published, and not yet dropped from the state.
     published: BTreeSet<PackId>,
     published_since: Option<Instant>,
+    /// Expired positions that no flush has counted yet.
+    expired: u64,
     flushes: u64,
     report: Report,
 }
@@ -167,25 +165,27 @@ impl Worker {
         let encode = EncodeSettings {
             format: settings.format,
             object_bytes: settings.flush.object_bytes,
-            run_bytes: (RUNS_BYTES / settings.cores).clamp(SHORTEST_RUN, LONGEST_RUN),
+            run_bytes: (RUNS_BYTES / settings.compute.cores()).clamp(SHORTEST_RUN, LONGEST_RUN),
             schema: Arc::clone(&parts.schema),
             budget: Arc::clone(&budget),
         };
         Self {
-            ownership: Ownership::start(&group, &parts.source, heartbeat, settings.drain),
+            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, settings.drain),
             readers: Readers::new(),
-            decoding: Decoding::new(Arc::clone(&parts.decoder), settings.cores),
+            decoding: Decoding::new(Arc::clone(&parts.decoder), settings.compute),
             buffers: Buffers::new(Arc::clone(&budget), &settings.errors),
             policy: Policy { interval, open_partitions },
-            shards: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            shards: Shards::default(),
             view: None,
+            surplus: 0,
+            surplus_since: None,
             since: None,
             shard_ended: None,
             flushing: JoinSet::new(),
             publishing: JoinSet::new(),
             published: BTreeSet::new(),
             published_since: None,
+            expired: 0,
             flushes: 0,
             report: Report::default(),
             table: parts.schema.name.as_str().into(),
@@ -219,17 +219,21 @@ impl Worker {
         while !*stop.borrow() && !self.is_drained() {
             let deadline = self.deadline();
             tokio::select! {
+                // What happens seldom first, and what makes room before what takes it: so that nothing waits for ever,
+                // and a simulation has one order of things.
+                biased;
                 _ = stop.changed() => {}
-                view = self.ownership.next() => self.see(view?),
-                read = self.readers.next(), if self.has_room() => self.decode(read)?,
-                done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
                 Some(committed) = self.flushing.join_next() => self.committed(committed)?,
                 Some(published) = self.publishing.join_next() => self.published(published)?,
+                view = self.ownership.next() => self.see(view?),
+                done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
+                read = self.readers.next(), if self.has_room() => self.decode(read)?,
                 () = self.budget.wait_for_room(), if self.budget.room() == 0 => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
             }
             if let Some(reason) = self.flush_due() {
-                self.flush(reason, false);
+                let surplus = std::mem::take(&mut self.surplus);
+                self.flush(reason, surplus);
             }
         }
         Ok(())
@@ -243,52 +247,77 @@ impl Worker {
     }
 
     fn see(&mut self, view: View) {
-        for (id, committed) in &view.owned {
-            if !self.shards.contains_key(id) && !self.ended.contains(id) {
-                info!(shard = %id, from = %committed, "reading");
-                let owned = Owned { committed: committed.clone(), buffered: committed.clone(), at_tip: false };
-                self.shards.insert(id.clone(), owned);
-                self.readers.start(&self.parts.source, id, committed.clone());
+        let is_first = self.view.is_none() && self.shards.are_new();
+        let owned: Vec<_> = view.head.owned_by(self.group.id()).collect();
+        for (id, shard) in &owned {
+            if let Some(tenure) = self.shards.take_up(id, &shard.position, view.head.number) {
+                info!(shard = %id, from = %shard.position, "reading");
+                self.readers.start(&self.parts.source, id, tenure, shard.position.clone());
             }
         }
-        let is_first = self.view.is_none() && self.ended.is_empty();
         if let Some(first) = view.done.first().filter(|_| is_first && self.parts.source.ends()) {
             let files = view.done.len();
             info!(files, %first, "read to their end before, and not again: another --group would deliver them once more");
         }
-        if view.owned.is_empty() {
+        if owned.is_empty() {
             self.parts.storage.patience.relax(self.parts.settings.stuck_after);
         }
         // One that began before a shard ended knows nothing of its children.
         if view.epoch == self.ownership.epoch() {
             self.view = Some(view);
+            self.weigh();
         }
     }
 
+    /// Whether this worker has more shards than is fair, going by the newest snapshot that it has seen.
+    fn weigh(&mut self) {
+        let Some(view) = &self.view else { return };
+        let share = self.group.seen().share(self.group.id(), &view.shards);
+        // What a flush under way gives up is not counted twice.
+        self.surplus = self.shards.len().saturating_sub(share.fair).min(share.surplus());
+        let since = self.surplus_since.unwrap_or_else(Instant::now);
+        self.surplus_since = (self.surplus > 0).then_some(since);
+    }
+
     fn decode(&mut self, read: Read) -> Result<(), WorkerError> {
+        if !self.shards.is_current(&read.shard, read.tenure) {
+            return Ok(());
+        }
         let batch = read.batch?;
         // The start has succeeded: state, shards and records could be reached.
         self.parts.storage.patience.relax(self.parts.settings.stuck_after);
-        self.decoding.start(read.shard, batch);
+        self.decoding.start(read.shard, read.tenure, batch);
         Ok(())
     }
 
     fn absorb(&mut self, mut done: Done) {
-        let Some(owned) = self.shards.get_mut(&done.shard) else { return };
+        if self.shards.is_current(&done.shard, done.tenure) {
+            self.buffer(&mut done);
+        }
+        self.decoding.reuse(done.decoded);
+    }
+
+    fn buffer(&mut self, done: &mut Done) {
         let place = Place { shard: done.shard.clone(), stream: self.stream.clone() };
         self.buffers.push(&self.table, &mut done.decoded, &place, self.parts.storage.clock.now());
-        owned.at_tip = done.at_tip || done.at_end;
-        if let Some(position) = done.position {
-            owned.buffered = position;
+        if let Some(position) = &done.expired {
+            warn!(
+                shard = %done.shard,
+                "PositionExpired: the stream has trimmed the position `{position}`: going on from the oldest record; what \
+                 came in between, if anything did, is lost. Compare the stream's retention with how long no worker ran"
+            );
+            self.expired += 1;
+        }
+        if done.position.is_some() {
             self.since.get_or_insert_with(Instant::now);
         }
+        self.shards.buffered(&done.shard, done.position.take(), done.at_tip || done.at_end);
         if done.at_end {
             debug!(shard = %done.shard, "read to its end");
             if !self.parts.source.ends() {
                 self.shard_ended.get_or_insert_with(Instant::now);
             }
         }
-        self.decoding.reuse(done.decoded);
     }
 
     // Flushing and committing.
@@ -301,6 +330,7 @@ impl Worker {
             full: self.budget.room() == 0 && !packs,
             partitions: self.buffers.open(),
             shard_ended: self.shard_ended,
+            surplus: self.surplus_since,
             published: self.published_since,
         }
     }
@@ -314,47 +344,41 @@ impl Worker {
         if !self.flushing.is_empty() {
             return None;
         }
-        let drained = self.parts.settings.drain && self.since.is_some() && self.own_shards_at_tip();
+        let drained = self.parts.settings.drain && self.since.is_some() && self.all_at_tip();
         let due = self.policy.due(&self.fill(), Instant::now());
         due.or_else(|| drained.then_some(Reason::Finish))
     }
 
-    /// Takes everything that is buffered and lets it be encoded, staged and committed behind the loop.
-    fn flush(&mut self, reason: Reason, give_up: bool) {
+    /// Takes everything that is buffered and lets it be encoded, staged and committed behind the loop; with it, so many
+    /// shards are given up.
+    fn flush(&mut self, reason: Reason, give_up: usize) {
         let taken = self.buffers.take();
         self.flushes += 1;
         let id = PackId { worker: self.group.id().clone(), flush: self.flushes };
-        let moved = self.shards.iter().filter(|(_, owned)| owned.buffered != owned.committed);
-        let moves: Vec<Move> = moved
-            .map(|(id, owned)| Move { shard: id.clone(), from: owned.committed.clone(), to: owned.buffered.clone() })
-            .collect();
+        let moves = self.shards.moves();
+        let give_up = self.shards.give_up(give_up);
+        for shard in &give_up {
+            info!(%shard, "giving up: another worker is to have it");
+            self.readers.end(shard);
+        }
         debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
-        let published = self.published.clone();
-        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up };
+        let (published, expired) = (self.published.clone(), std::mem::take(&mut self.expired));
+        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired };
         let flush = Flush { id, rows: taken.partitions, commit };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
-        let cores = self.parts.settings.cores;
-        self.flushing.spawn(async move { flush::flush(&group, &encode, cores, flush).await });
-        (self.since, self.shard_ended, self.published_since) = (None, None, None);
+        let compute = self.parts.settings.compute;
+        self.flushing.spawn(async move { flush::flush(&group, &encode, compute, flush).await });
+        (self.since, self.shard_ended, self.published_since, self.surplus_since) = (None, None, None, None);
     }
 
     fn committed(&mut self, committed: Joined<Committed>) -> Result<(), WorkerError> {
         let Committed { id, commit, objects } = committed.expect("a flush does not panic")?;
-        let mut ended = false;
-        for step in &commit.moves {
-            if step.to == Position::End {
-                self.shards.remove(&step.shard);
-                self.ended.insert(step.shard.clone());
-                ended = true;
-            } else if let Some(owned) = self.shards.get_mut(&step.shard) {
-                owned.committed = step.to.clone();
-            }
-        }
-        if ended {
+        if self.shards.committed(&commit.moves, &commit.give_up, self.group.seen().number) {
             // Until the next view nobody knows whether there are children.
             self.view = None;
             self.ownership.refresh();
         }
+        self.weigh();
         self.published.retain(|pack| !commit.published.contains(pack));
         if !self.published.is_empty() {
             self.published_since.get_or_insert_with(Instant::now);
@@ -363,41 +387,41 @@ impl Worker {
         let Counts { records, events, rejections, control, .. } = commit.counts;
         info!(pack = %id, records, events, rejections, control, objects = objects.len(), bytes, "committed");
         self.report.counts += commit.counts;
+        self.report.expired += commit.expired;
         self.report.commits += u64::from(!commit.moves.is_empty());
         self.report.objects += objects.len() as u64;
         self.report.bytes += bytes as u64;
-        if !objects.is_empty() {
-            let group = Arc::clone(&self.group);
-            self.publishing.spawn(async move {
-                publish::publish(&group, objects).await?;
-                Ok(id)
-            });
-        }
+        let group = Arc::clone(&self.group);
+        let published = (!objects.is_empty()).then_some(id);
+        self.publishing.spawn(async move {
+            publish::publish(&group, objects).await?;
+            // Off the state with this commit: nobody needs them, so they can wait.
+            group.delete_packs(commit.published).await?;
+            Ok(published)
+        });
         Ok(())
     }
 
-    fn published(&mut self, published: Joined<PackId>) -> Result<(), WorkerError> {
-        let id = published.expect("publishing does not panic")?;
-        debug!(pack = %id, "published");
-        self.published.insert(id);
-        self.published_since.get_or_insert_with(Instant::now);
+    fn published(&mut self, published: Joined<Option<PackId>>) -> Result<(), WorkerError> {
+        if let Some(id) = published.expect("publishing does not panic")? {
+            debug!(pack = %id, "published");
+            self.published.insert(id);
+            self.published_since.get_or_insert_with(Instant::now);
+        }
         Ok(())
     }
 
     // Ending.
 
-    fn own_shards_at_tip(&self) -> bool {
-        self.decoding.is_empty() && self.view.is_some() && self.shards.values().all(|owned| owned.at_tip)
+    fn all_at_tip(&self) -> bool {
+        self.decoding.is_empty() && self.view.is_some() && self.shards.all_at_tip()
     }
 
     /// Draining, and everything that the source has is committed and published, by whoever owns it. (What this worker
     /// has committed itself it publishes before it ends.)
     fn is_drained(&self) -> bool {
         let Some(view) = self.view.as_ref().filter(|_| self.parts.settings.drain) else { return false };
-        let done = |id: &ShardId| match self.shards.get(id) {
-            Some(owned) => owned.at_tip,
-            None => view.done.contains(id),
-        };
+        let done = |id: &ShardId| self.shards.at_tip(id).unwrap_or_else(|| view.done.contains(id));
         let idle = self.decoding.is_empty() && self.flushing.is_empty();
         idle && view.awaited.is_empty() && view.shards.iter().all(|shard| done(&shard.id))
     }
@@ -411,7 +435,7 @@ impl Worker {
             self.committed(committed)?;
         }
         if self.since.is_some() {
-            self.flush(Reason::Finish, true);
+            self.flush(Reason::Finish, self.shards.len());
         }
         while let Some(committed) = self.flushing.join_next().await {
             self.committed(committed)?;

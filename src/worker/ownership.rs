@@ -1,23 +1,26 @@
 //! Which shards this worker owns: heartbeats, the source's list of shards, claims. Runs beside the loop and tells it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tracing::warn;
 
 use super::WorkerError;
+use crate::buffer::Budget;
 use crate::commit::group::Group;
 use crate::commit::snapshot::{PackId, Snapshot};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::source::{Shard, Source};
 
-/// How often the source is asked whether it has shards that nobody heard of: children are found at their parents' end
-/// already, so that this is for the group's first shards and for surprises.
+/// How often the source is asked for its shards and the state for its head though nothing seems to have changed:
+/// children are found at their parents' end already, so that this is for surprises. A shard that was not listed for so
+/// long is gone.
 const RELIST: Duration = Duration::from_secs(60);
 /// How long a look at a shard of another worker may take.
 const PROBE: Duration = Duration::from_secs(10);
@@ -29,8 +32,8 @@ const SWEEP: Duration = Duration::from_secs(3600);
 pub struct View {
     /// Every shard that the source has.
     pub shards: Vec<Shard>,
-    /// The shards of this worker, with their committed positions.
-    pub owned: Vec<(ShardId, Position)>,
+    /// The state, with the shards of this worker.
+    pub head: Arc<Snapshot>,
     /// Shards of the source that are committed at their end, or (while draining) at their tip by another worker.
     pub done: BTreeSet<ShardId>,
     /// Packs of other workers that were listed when all shards were first `done` or owned, and still are: what is in
@@ -52,24 +55,35 @@ pub struct Ownership {
 
 impl Ownership {
     /// Starts to claim at once, and to beat every `heartbeat`.
-    pub fn start(group: &Arc<Group>, source: &Arc<dyn Source>, heartbeat: Duration, draining: bool) -> Self {
+    pub fn start(
+        group: &Arc<Group>,
+        source: &Arc<dyn Source>,
+        budget: &Arc<Budget>,
+        heartbeat: Duration,
+        draining: bool,
+    ) -> Self {
         let (sender, views) = mpsc::channel(1);
         let wanted = Arc::new(Notify::new());
         wanted.notify_one();
         let mut tasks = JoinSet::new();
         let (beats, claims) = (sender.clone(), sender);
         let epoch = Arc::new(AtomicU64::new(0));
+        // Draining, whether others have read what there is shows in their positions only.
+        let unsettled = Arc::new(AtomicBool::new(true));
         let mut claiming = Claiming {
             epoch: Arc::clone(&epoch),
             group: Arc::clone(group),
             source: Arc::clone(source),
+            budget: Arc::clone(budget),
+            unsettled: Arc::clone(&unsettled),
+            missing: BTreeMap::new(),
             wanted: Arc::clone(&wanted),
             draining,
             awaited: None,
         };
         let (group, notify) = (Arc::clone(group), Arc::clone(&wanted));
         tasks.spawn(async move {
-            if let Err(error) = beat(&group, heartbeat, draining, &notify).await {
+            if let Err(error) = beat(&group, heartbeat, &unsettled, &notify).await {
                 let _ = beats.send(Err(error)).await;
             }
         });
@@ -106,13 +120,13 @@ impl Ownership {
     }
 }
 
-async fn beat(group: &Group, heartbeat: Duration, draining: bool, wanted: &Notify) -> Result<(), WorkerError> {
+async fn beat(group: &Group, heartbeat: Duration, unsettled: &AtomicBool, wanted: &Notify) -> Result<(), WorkerError> {
     let mut ticks = interval(heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
-        if group.beat().await? || draining {
+        if group.beat().await? || unsettled.load(Ordering::Relaxed) {
             wanted.notify_one();
         }
     }
@@ -121,7 +135,12 @@ async fn beat(group: &Group, heartbeat: Duration, draining: bool, wanted: &Notif
 struct Claiming {
     group: Arc<Group>,
     source: Arc<dyn Source>,
+    budget: Arc<Budget>,
     wanted: Arc<Notify>,
+    /// The head is to be looked at with each heartbeat: something is about to change.
+    unsettled: Arc<AtomicBool>,
+    /// Shards of the state that the source did not list, and since when.
+    missing: BTreeMap<ShardId, Instant>,
     epoch: Arc<AtomicU64>,
     draining: bool,
     /// As in [`View`]; `None` while not all is done.
@@ -130,7 +149,6 @@ struct Claiming {
 
 impl Claiming {
     async fn run(&mut self, views: &mpsc::Sender<Result<View, WorkerError>>) -> Result<(), WorkerError> {
-        let mut known = Vec::new();
         let (mut relist, mut sweep) = (interval(RELIST), interval(SWEEP));
         for ticks in [&mut relist, &mut sweep] {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -140,35 +158,38 @@ impl Claiming {
             tokio::select! {
                 biased;
                 () = self.wanted.notified() => {}
-                _ = relist.tick() => {
-                    let listed = self.source.shards().await?;
-                    if listed == known {
-                        continue;
-                    }
-                }
+                _ = relist.tick() => {}
                 _ = sweep.tick() => {
                     self.group.sweep().await?;
                     continue;
                 }
             }
-            let before = self.group.seen().await;
-            let view = self.claim().await?;
-            let after = self.group.seen().await;
-            if before.workers.keys().any(|worker| !after.workers.contains_key(worker)) {
+            let before = self.group.seen();
+            let view = self.claim(&before).await?;
+            if before.workers.keys().any(|worker| !view.head.workers.contains_key(worker)) {
                 sweep.reset_immediately();
             }
-            known.clone_from(&view.shards);
             if views.send(Ok(view)).await.is_err() {
                 return Ok(());
             }
         }
     }
 
-    async fn claim(&mut self) -> Result<View, WorkerError> {
+    /// `before`: a snapshot from before.
+    async fn claim(&mut self, before: &Snapshot) -> Result<View, WorkerError> {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let shards = self.source.shards().await?;
-        let owned = self.group.claim(&shards, &self.source.start()).await?;
-        let head = self.group.seen().await;
+        let gone = self.gone(before, &shards);
+        for pack in self.group.claim(&shards, &self.source.start(), &gone).await? {
+            self.group.publish_adopted(&pack, &self.budget).await?;
+        }
+        let head = self.group.seen();
+        let unread = |id: &&ShardId| before.shards.get(*id).is_some_and(|shard| shard.position != Position::End);
+        for shard in gone.iter().filter(unread).filter(|id| !head.shards.contains_key(*id)) {
+            warn!(%shard, "PositionExpired: the stream has removed a shard that was not read to its end: the rest is lost");
+        }
+        let share = head.share(self.group.id(), &shards);
+        self.unsettled.store(self.draining || !share.is_settled(), Ordering::Relaxed);
         let mut done = BTreeSet::new();
         for shard in &shards {
             let Some(state) = head.shards.get(&shard.id) else { continue };
@@ -177,9 +198,25 @@ impl Claiming {
                 done.insert(shard.id.clone());
             }
         }
-        let all = shards.iter().all(|shard| done.contains(&shard.id) || owned.iter().any(|(id, _)| *id == shard.id));
+        let mine =
+            |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
+        let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
         let awaited = self.still_awaited(&head, all);
-        Ok(View { shards, owned, done, awaited, epoch })
+        Ok(View { shards, head, done, awaited, epoch })
+    }
+
+    /// Shards of a snapshot that were not in what the source listed since then, nor in any listing for a while: so that
+    /// one listing that is not whole does not make a shard forgotten, to be read again from its beginning.
+    fn gone(&mut self, before: &Snapshot, listed: &[Shard]) -> BTreeSet<ShardId> {
+        // A file that is not there may come again, and is not to be read again.
+        if self.source.ends() {
+            return BTreeSet::new();
+        }
+        let listed: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
+        let missing = before.shards.keys().filter(|id| !listed.contains(id));
+        let since = |id: &ShardId| (id.clone(), self.missing.get(id).copied().unwrap_or_else(Instant::now));
+        self.missing = missing.map(since).collect();
+        self.missing.iter().filter(|(_, since)| since.elapsed() >= RELIST).map(|(id, _)| id.clone()).collect()
     }
 
     /// Not simply all packs of others: a busy one lists a new pack whenever it drops an old one.

@@ -7,6 +7,10 @@ use tokio::time::Instant;
 /// A shard's end is committed soon, for its children wait for it, but not at once: shards often end together.
 const AFTER_SHARD_END: Duration = Duration::from_secs(1);
 
+/// Shards that this worker has too many are given up with the next commit, which is brought forward to so long after it
+/// was known: who is to have them waits, and perhaps the stream with it.
+const HAND_OVER: Duration = Duration::from_secs(10);
+
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub interval: Duration,
@@ -23,6 +27,8 @@ pub struct Fill {
     pub partitions: usize,
     /// Since when the end of a shard with possible children waits to be committed.
     pub shard_ended: Option<Instant>,
+    /// Since when there are shards to give up.
+    pub surplus: Option<Instant>,
     /// Since when packs are published that the state still lists.
     pub published: Option<Instant>,
 }
@@ -33,6 +39,7 @@ pub enum Reason {
     Full,
     OpenPartitions,
     ShardEnd,
+    HandOver,
     /// Nothing came along to take published packs off the state: once, and then the state rests.
     Clear,
     /// Everything there is was read, or the process was asked to end.
@@ -47,6 +54,8 @@ impl Policy {
             Some(Reason::OpenPartitions)
         } else if fill.shard_ended.is_some_and(|ended| now >= ended + AFTER_SHARD_END) {
             Some(Reason::ShardEnd)
+        } else if fill.surplus.is_some_and(|surplus| fill.since.is_none() || now >= surplus + HAND_OVER) {
+            Some(Reason::HandOver)
         } else if fill.since.is_some_and(|since| now >= since + self.interval) {
             Some(Reason::Interval)
         } else if fill.published.is_some_and(|published| now >= published + self.interval) {
@@ -60,7 +69,8 @@ impl Policy {
     pub fn deadline(&self, fill: &Fill) -> Option<Instant> {
         let by_interval = [fill.since, fill.published].into_iter().flatten().min().map(|since| since + self.interval);
         let by_end = fill.shard_ended.map(|ended| ended + AFTER_SHARD_END);
-        by_interval.into_iter().chain(by_end).min()
+        let by_surplus = fill.surplus.map(|surplus| if fill.since.is_none() { surplus } else { surplus + HAND_OVER });
+        by_interval.into_iter().chain(by_end).chain(by_surplus).min()
     }
 }
 
@@ -85,6 +95,14 @@ mod tests {
         let ended = Fill { shard_ended: Some(start), ..fill };
         assert_eq!(policy.due(&ended, start), None);
         assert_eq!(policy.due(&ended, later(1)), Some(Reason::ShardEnd));
+        let surplus = Fill { surplus: Some(later(3)), ..fill };
+        assert_eq!(policy.due(&surplus, later(12)), None);
+        assert_eq!(policy.due(&surplus, later(13)), Some(Reason::HandOver));
+        assert_eq!(
+            policy.due(&Fill { since: None, ..surplus }, later(3)),
+            Some(Reason::HandOver),
+            "nothing to wait for"
+        );
         let published = Fill { published: Some(start), ..Fill::default() };
         assert_eq!(policy.due(&published, later(299)), None);
         assert_eq!(policy.due(&published, later(300)), Some(Reason::Clear));
@@ -97,7 +115,8 @@ mod tests {
         let fill = Fill { since: Some(start), ..Fill::default() };
         let ended = Fill { shard_ended: Some(start), ..fill };
         let published = Fill { published: Some(start), ..Fill::default() };
-        for fill in [fill, ended, published] {
+        let surplus = Fill { surplus: Some(start), ..fill };
+        for fill in [fill, ended, published, surplus] {
             let deadline = policy.deadline(&fill).unwrap();
             assert!(policy.due(&fill, deadline).is_some());
             assert!(policy.due(&fill, deadline - Duration::from_millis(1)).is_none());

@@ -93,7 +93,7 @@ async fn collection_leaves_the_newest_and_the_head() {
     let world = World::new(&[("a", 1)]);
     let worker = world.join(&world.healthy(1)).await.unwrap();
     for _ in 1..COLLECTED_PAST {
-        worker.group.commit(control()).await.unwrap();
+        worker.group.commit(&control()).await.unwrap();
     }
     world.join(&world.healthy(2)).await.unwrap();
     let head = COLLECTED_PAST as u64 + 1;
@@ -106,7 +106,7 @@ async fn collection_leaves_the_newest_and_the_head() {
 
     // A worker that lives long collects as well, and goes on from the same head.
     for _ in 0..COLLECTED_PAST {
-        worker.group.commit(control()).await.unwrap();
+        worker.group.commit(&control()).await.unwrap();
         worker.group.beat().await.unwrap();
     }
     let (last, left) = (head + 1 + COLLECTED_PAST as u64, numbers(&world).await);
@@ -125,7 +125,7 @@ async fn collection_is_done_well_within_a_heartbeat() {
     });
     let worker = world.join(&process).await.unwrap();
     for _ in 0..=COLLECTED_PAST {
-        worker.group.commit(control()).await.unwrap();
+        worker.group.commit(&control()).await.unwrap();
     }
     let start = tokio::time::Instant::now();
     worker.group.beat().await.unwrap();
@@ -136,7 +136,7 @@ async fn collection_is_done_well_within_a_heartbeat() {
 /// Makes so many snapshots that `number` is collected.
 async fn bury(world: &World, worker: &Worker, number: u64) {
     for _ in 0..=COLLECTED_PAST {
-        worker.group.commit(control()).await.unwrap();
+        worker.group.commit(&control()).await.unwrap();
     }
     world.join(&world.healthy(99)).await.unwrap().leave().await.unwrap();
     assert!(numbers(world).await[0] > number);
@@ -155,7 +155,7 @@ async fn created_below_the_head_is_not_believed() {
     let sleeper = world.join(&process).await.unwrap();
     let number = numbers(&world).await.last().unwrap() + 1;
     process.faulty.set(first(Verb::Create, "/state/", Fault::Freeze(When::Before)));
-    let sleeping = tokio::spawn(async move { sleeper.group.commit(control()).await });
+    let sleeping = tokio::spawn(async move { sleeper.group.commit(&control()).await });
     process.faulty.frozen().await;
     bury(&world, &busy, number).await;
     let head = *numbers(&world).await.last().unwrap();
@@ -205,7 +205,7 @@ async fn created_below_the_head_does_not_save_who_is_fenced() {
     assert_eq!(self::visible(&world).await, visible);
     // Nor does anybody take the stray for the head.
     let late = world.join(&world.healthy(3)).await.unwrap();
-    assert_eq!(late.group.seen().await.number, *numbers(&world).await.last().unwrap());
+    assert_eq!(late.group.seen().number, *numbers(&world).await.last().unwrap());
 }
 
 async fn visible(world: &World) -> Vec<String> {

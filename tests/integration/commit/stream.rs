@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use firemain::buffer::Budget;
 use firemain::commit::change::{Commit, Move};
 use firemain::commit::group::{Group, GroupError, Joining};
 use firemain::commit::pack::PackedObject;
@@ -79,8 +80,12 @@ impl Worker {
     }
 
     pub async fn claim(&mut self) -> Result<(), GroupError> {
-        let owned = self.group.claim(&self.stream.shards(), &Position::TrimHorizon).await?;
-        self.at = owned.into_iter().collect();
+        let adopted = self.group.claim(&self.stream.shards(), &Position::TrimHorizon, &BTreeSet::new()).await?;
+        for pack in adopted {
+            self.group.publish_adopted(&pack, &Budget::new(1 << 20)).await?;
+        }
+        let head = self.group.seen();
+        self.at = head.owned_by(self.group.id()).map(|(id, shard)| (id.clone(), shard.position.clone())).collect();
         Ok(())
     }
 
@@ -118,9 +123,10 @@ impl Worker {
 
     pub async fn commit(&mut self, commit: Commit, objects: Vec<PackedObject>) -> Result<Committed, GroupError> {
         let id = commit.pack.as_ref().expect("a commit of something").id.clone();
-        self.group.commit(commit.clone()).await?;
+        self.group.commit(&commit).await?;
         self.beliefs.lock().unwrap().push(id.clone());
         self.published.retain(|pack| !commit.published.contains(pack));
+        self.group.delete_packs(commit.published).await?;
         for step in commit.moves {
             self.at.insert(step.shard, step.to);
         }

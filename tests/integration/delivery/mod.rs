@@ -17,6 +17,7 @@ use firemain::decode::{DecodeConfig, Decoder};
 use firemain::partition::KeyLimits;
 use firemain::retry::Patience;
 use firemain::table::Schema;
+use firemain::worker::compute::Compute;
 use firemain::worker::{Parts, Settings};
 use object_store::ObjectStore;
 use tokio::sync::watch;
@@ -46,7 +47,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
         format: Format { kind: FormatKind::Json, compression: Compression::None, level: 0 },
         errors: "errors".into(),
         drain,
-        cores: 2,
+        compute: Compute::Threads(2),
         stuck_after: Duration::from_secs(600),
         about: About::default(),
     };
