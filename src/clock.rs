@@ -4,6 +4,7 @@
 //! come from here, so that a simulation repeats itself from its seed.
 
 use std::fmt;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -24,7 +25,7 @@ pub struct Clock {
 #[derive(Clone)]
 enum Time {
     System,
-    Simulated { start: Instant, at: Millis },
+    Simulated { start: Instant, at: Millis, set_by: Arc<AtomicI64> },
 }
 
 impl Clock {
@@ -35,7 +36,7 @@ impl Clock {
 
     /// A clock that starts at `at` and goes with tokio's (paused) time; the same seed makes the same choices.
     pub fn simulated(seed: u64, at: Millis) -> Self {
-        let time = Time::Simulated { start: Instant::now(), at };
+        let time = Time::Simulated { start: Instant::now(), at, set_by: Arc::default() };
         Self { time, chance: Arc::new(Mutex::new(StdRng::seed_from_u64(seed))) }
     }
 
@@ -46,7 +47,16 @@ impl Clock {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Millis::try_from(since.as_millis()).unwrap_or(Millis::MAX)
             }
-            Time::Simulated { start, at } => at + i64::try_from(start.elapsed().as_millis()).unwrap_or(0),
+            Time::Simulated { start, at, set_by } => {
+                at + i64::try_from(start.elapsed().as_millis()).unwrap_or(0) + set_by.load(Ordering::Relaxed)
+            }
+        }
+    }
+
+    /// Sets a simulated clock forward, or back, as operators and time servers do; the machine's is left alone.
+    pub fn set_by(&self, millis: Millis) {
+        if let Time::Simulated { set_by, .. } = &self.time {
+            set_by.fetch_add(millis, Ordering::Relaxed);
         }
     }
 

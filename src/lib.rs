@@ -7,6 +7,7 @@
 //! ```
 
 pub mod aws;
+pub mod broken;
 pub mod buffer;
 pub mod cli;
 pub mod clock;

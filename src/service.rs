@@ -12,6 +12,7 @@ use tracing::{info, warn};
 
 use crate::aws::Aws;
 use crate::clock::Clock;
+use crate::commit::log;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
@@ -119,6 +120,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     let settings = Settings {
         group: config.group.clone(),
         lease: config.lease_timeout,
+        snapshots_kept: log::KEPT,
         flush: config.flush.clone(),
         format: config.format,
         errors: config.errors.prefix.as_str().into(),

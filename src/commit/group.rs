@@ -70,6 +70,8 @@ pub struct Joining<'a> {
     /// What the positions belong to.
     pub source: &'a str,
     pub lease: Duration,
+    /// Snapshots that collection leaves, usually [`super::log::KEPT`].
+    pub kept: usize,
     pub about: About,
 }
 
@@ -81,7 +83,7 @@ impl Group {
         let mut peers =
             Peers::new(storage.clone(), root.clone().join("workers"), id.clone(), joining.about, joining.lease);
         peers.announce().await?;
-        let log = Log::new(storage.clone(), root.clone().join("state"));
+        let log = Log::new(storage.clone(), root.clone().join("state"), joining.kept);
         let member = match Self::register(&id, &storage, log, joining.source).await {
             Ok(member) => member,
             Err(error) => {

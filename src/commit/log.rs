@@ -11,16 +11,16 @@ use tracing::warn;
 use super::storage::{Answer, Storage};
 use crate::retry::{GaveUp, Retry};
 
-/// Entries that collection leaves; more than any reader can fall behind while it resolves one attempt.
+/// Entries that collection leaves. One would do for correctness; these are for people who want to know what happened.
+/// Collection starts when a listing shows twice as many.
 pub const KEPT: usize = 500;
-/// Collection starts when a listing shows more than this.
-pub const COLLECTED_PAST: usize = 1000;
 
 /// The log below one prefix.
 #[derive(Clone, Debug)]
 pub struct Log {
     storage: Storage,
     prefix: Path,
+    kept: usize,
 }
 
 /// An entry of the log.
@@ -31,8 +31,13 @@ pub struct Entry {
 }
 
 impl Log {
-    pub fn new(storage: Storage, prefix: Path) -> Self {
-        Self { storage, prefix }
+    /// `kept`: entries that collection leaves, usually [`KEPT`].
+    pub fn new(storage: Storage, prefix: Path, kept: usize) -> Self {
+        Self { storage, prefix, kept }
+    }
+
+    pub fn kept(&self) -> usize {
+        self.kept
     }
 
     /// The newest entry; `None` while there is none. `known` is a number that was seen before: only entries from it on
@@ -61,10 +66,10 @@ impl Log {
         self.storage.create(&self.key(number), bytes, retry).await
     }
 
-    /// Deletes the oldest entries, when there are many, and never the newest [`KEPT`].
+    /// Deletes the oldest entries, when there are many, and never the newest ones that are to be kept.
     async fn collect(&self, numbers: &[u64]) -> Result<(), GaveUp> {
-        if numbers.len() > COLLECTED_PAST {
-            let old = &numbers[..numbers.len() - KEPT];
+        if numbers.len() > 2 * self.kept {
+            let old = &numbers[..numbers.len() - self.kept];
             self.storage.delete(old.iter().map(|number| self.key(*number)).collect()).await?;
         }
         Ok(())

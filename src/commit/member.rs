@@ -14,9 +14,10 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::change::Refused;
-use super::log::{self, Log};
+use super::log::Log;
 use super::snapshot::{Attempt, BadSnapshot, Snapshot, WorkerId};
 use super::storage::Answer;
+use crate::broken::{Broken, is_broken};
 use crate::clock::Clock;
 use crate::retry::{GaveUp, Patience, Retry, Verdict};
 
@@ -107,7 +108,7 @@ impl Member {
 
     /// Now and then, by the number of snapshots that came since: lists the whole log and collects what is old in it.
     pub async fn collect_if_due(&mut self) -> Result<(), AdvanceError> {
-        if self.head.number >= self.collected + (log::COLLECTED_PAST - log::KEPT) as u64 {
+        if self.head.number >= self.collected + self.log.kept() as u64 {
             self.look_from(0).await?;
             self.collected = self.head.number;
         }
@@ -153,6 +154,14 @@ impl Member {
         loop {
             let asked = Instant::now();
             let answer = self.log.create(number, &bytes, &mut retry).await?;
+            if answer == Answer::Unknown && is_broken(Broken::IgnoreLostAnswer) {
+                self.look_from(base).await?;
+                return Ok(Outcome::Lost);
+            }
+            if answer == Answer::Created && is_broken(Broken::TrustCreated) {
+                self.saw(next, asked);
+                return Ok(Outcome::Done);
+            }
             refused &= answer == Answer::Exists;
             let highest = self.log.highest(base).await?;
             if highest < number {

@@ -7,10 +7,12 @@ use futures::{StreamExt, TryStreamExt};
 
 use super::WorkerError;
 use super::compute::Compute;
+use crate::broken::{Broken, is_broken};
 use crate::buffer::PartitionRows;
 use crate::commit::change::Commit;
 use crate::commit::group::Group;
 use crate::commit::pack::PackedObject;
+use crate::commit::publish;
 use crate::commit::snapshot::{PackId, PackState};
 use crate::commit::storage::Description;
 use crate::encode::{self, EncodeError, EncodeSettings, Object};
@@ -41,11 +43,14 @@ pub async fn flush(
 ) -> Result<Committed, WorkerError> {
     let Flush { id, rows, mut commit } = flush;
     let encoded = encode_all(rows, settings, compute).await?;
-    let objects = pack_up(&id, encoded);
+    let mut objects = pack_up(&id, encoded);
     if !objects.is_empty() {
         let bytes = group.stage(&id, &objects).await?;
         let publisher = group.id().clone();
         commit.pack = Some(PackState { id: id.clone(), publisher, objects: objects.len() as u64, bytes });
+    }
+    if is_broken(Broken::PublishBeforeCommit) {
+        publish::publish(group, std::mem::take(&mut objects)).await?;
     }
     group.commit(&commit).await?;
     Ok(Committed { id, commit, objects })

@@ -28,6 +28,7 @@ use self::ownership::{Ownership, View};
 use self::policy::{Fill, Policy, Reason};
 use self::readers::{Read, Readers};
 use self::shards::Shards;
+use crate::broken::{Broken, is_broken};
 use crate::buffer::{Budget, Buffers, Place};
 use crate::commit::change::Commit;
 use crate::commit::group::{Group, GroupError, Joining};
@@ -61,6 +62,8 @@ pub struct Parts {
 pub struct Settings {
     pub group: String,
     pub lease: Duration,
+    /// Snapshots of the state that collection leaves, usually [`crate::commit::log::KEPT`].
+    pub snapshots_kept: usize,
     pub flush: FlushConfig,
     pub format: Format,
     /// The folder of rejections.
@@ -106,9 +109,11 @@ pub struct Report {
 
 /// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
-    let Settings { group, lease, about, .. } = &parts.settings;
-    let joining = Joining { name: group, source: parts.source.id(), lease: *lease, about: about.clone() };
+    let Settings { group, lease, snapshots_kept, about, .. } = &parts.settings;
+    let (lease, kept, about) = (*lease, *snapshots_kept, about.clone());
+    let joining = Joining { name: group, source: parts.source.id(), lease, kept, about };
     let group = tokio::select! {
+        biased;
         joined = Group::join(parts.storage.clone(), joining) => Arc::new(joined?),
         // It owns nothing yet: if it has just become a member, it will be taken for dead.
         _ = stop.wait_for(|stop| *stop) => {
@@ -393,6 +398,9 @@ impl Worker {
         self.report.bytes += bytes as u64;
         let group = Arc::clone(&self.group);
         let published = (!objects.is_empty()).then_some(id);
+        if is_broken(Broken::ClearBeforePublish) {
+            self.published.extend(published.clone());
+        }
         self.publishing.spawn(async move {
             publish::publish(&group, objects).await?;
             // Off the state with this commit: nobody needs them, so they can wait.

@@ -3,6 +3,7 @@
 mod binary;
 mod commit;
 mod delivery;
-mod faults;
 mod kinesis;
 mod s3;
+#[path = "../support/mod.rs"]
+mod support;

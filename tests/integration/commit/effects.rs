@@ -2,7 +2,7 @@
 
 use super::Worker;
 use super::world::{World, told};
-use crate::faults::Effect;
+use crate::support::faults::Effect;
 
 /// What was done since the last time.
 fn since(effects: &[Effect], seen: &mut usize, worker: &Worker) -> Vec<String> {

@@ -3,7 +3,7 @@
 use firemain::commit::group::GroupError;
 
 use super::world::{Process, World};
-use crate::faults::{Effect, Fault, Outcome, Verb, When, at};
+use crate::support::faults::{Effect, Fault, Outcome, Verb, When, at};
 
 /// A whole life: two flushes, the second of which clears the first; it leaves with records still to be read.
 async fn live(world: &World, process: &Process) -> Result<(), GroupError> {

@@ -2,7 +2,6 @@
 
 mod effects;
 mod faulty;
-mod invariants;
 mod numbers;
 mod simulation;
 mod stream;

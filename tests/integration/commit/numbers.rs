@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use firemain::commit::change::Commit;
 use firemain::commit::group::GroupError;
-use firemain::commit::log::{COLLECTED_PAST, KEPT};
+use firemain::commit::log::KEPT;
 use firemain::commit::peers::AnnounceError;
 use firemain::commit::snapshot::Snapshot;
 use firemain::decode::Counts;
@@ -17,7 +17,10 @@ use rand::{Rng, SeedableRng};
 
 use super::world::{World, state_key};
 use super::{GROUP, HEARTBEAT, LEASE, Worker};
-use crate::faults::{Effect, Fault, Outcome, Unconditional, Verb, When, first};
+use crate::support::faults::{Effect, Fault, Outcome, Unconditional, Verb, When, first};
+
+/// Snapshots that are there when collection starts.
+const COLLECTED_PAST: usize = 2 * KEPT;
 
 #[tokio::test(start_paused = true)]
 async fn a_store_that_ignores_conditional_creates_is_refused() {

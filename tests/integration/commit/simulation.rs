@@ -18,7 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use super::world::{Process, World};
 use super::{HEARTBEAT, LEASE, Worker};
-use crate::faults::{Call, Fault, Faulty, When};
+use crate::support::faults::{Call, Fault, Faulty, When};
 
 const HISTORIES: u64 = 150;
 /// How long faults go on, on the paused clock.

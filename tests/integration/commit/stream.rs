@@ -10,6 +10,7 @@ use bytes::Bytes;
 use firemain::buffer::Budget;
 use firemain::commit::change::{Commit, Move};
 use firemain::commit::group::{Group, GroupError, Joining};
+use firemain::commit::log::KEPT;
 use firemain::commit::pack::PackedObject;
 use firemain::commit::peers::About;
 use firemain::commit::publish::publish;
@@ -19,6 +20,8 @@ use firemain::decode::Counts;
 use firemain::event::ShardId;
 use firemain::position::Position;
 use firemain::source::Shard;
+
+use crate::support::invariants::Books;
 
 pub const LEASE: Duration = Duration::from_secs(30);
 pub const HEARTBEAT: Duration = Duration::from_secs(10);
@@ -39,6 +42,20 @@ impl Stream {
 
     pub fn events(&self) -> BTreeSet<String> {
         self.0.iter().flat_map(|(shard, len)| (0..*len).map(move |n| format!("{shard}/{n}"))).collect()
+    }
+}
+
+impl Books for Stream {
+    fn rows(&self, _: &str, bytes: &Bytes) -> Vec<String> {
+        std::str::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn between(&self, shard: &ShardId, from: &Position, to: &Position) -> Vec<String> {
+        (next_of(from)..next_of(to)).map(|n| format!("{shard}/{n}")).collect()
+    }
+
+    fn is_event(&self, _: &str) -> bool {
+        true
     }
 }
 
@@ -73,7 +90,7 @@ pub struct Worker {
 
 impl Worker {
     pub async fn join(storage: Storage, stream: &Stream, beliefs: &Beliefs) -> Result<Self, GroupError> {
-        let joining = Joining { name: GROUP, source: "stream", lease: LEASE, about: About::default() };
+        let joining = Joining { name: GROUP, source: "stream", lease: LEASE, kept: KEPT, about: About::default() };
         let group = Arc::new(Group::join(storage, joining).await?);
         let (stream, beliefs) = (stream.clone(), Arc::clone(beliefs));
         Ok(Self { group, stream, at: BTreeMap::new(), published: BTreeSet::new(), flushes: 0, beliefs })

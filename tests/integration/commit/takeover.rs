@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 use super::world::{Process, World, state_key, told};
 use super::{HEARTBEAT, LEASE, Worker};
-use crate::faults::{Effect, Fault, Verb, When, at, first};
+use crate::support::faults::{Effect, Fault, Verb, When, at, first};
 
 type Ended = JoinHandle<Result<(), GroupError>>;
 

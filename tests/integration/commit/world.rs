@@ -5,15 +5,16 @@ use std::sync::{Arc, Mutex};
 use bytes::Bytes;
 use firemain::clock::Clock;
 use firemain::commit::group::GroupError;
+use firemain::commit::log::KEPT;
 use firemain::commit::snapshot::Snapshot;
 use firemain::commit::storage::Storage;
 use firemain::retry::Patience;
 use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::invariants::Checker;
 use super::stream::{Beliefs, Stream, Worker};
-use crate::faults::{Call, Effect, Fault, Faulty, Recording};
+use crate::support::faults::{Call, Effect, Fault, Faulty, Recording};
+use crate::support::invariants::Checker;
 
 /// 2024-03-22T05:00:00Z.
 const START: i64 = 1_711_083_600_000;
@@ -43,7 +44,8 @@ impl World {
     pub fn over(store: Arc<dyn ObjectStore>, stream: &[(&'static str, u64)]) -> Self {
         let store = Arc::new(Recording::new(store));
         let stream = Stream(stream.iter().copied().collect());
-        Self { store, stream, beliefs: Beliefs::default(), checked: Mutex::default() }
+        let checker = Checker::new(super::stream::GROUP, Arc::new(stream.clone()), KEPT as u64);
+        Self { store, stream, beliefs: Beliefs::default(), checked: Mutex::new((0, checker)) }
     }
 
     /// A process whose requests go as the script says. The seed is its chance: ids and jitter.

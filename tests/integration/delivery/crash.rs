@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
 use super::{LEASE, never, parts};
-use crate::faults::{Call, Fault, Faulty, Recording, When, at};
+use crate::support::faults::{Call, Fault, Faulty, Recording, When, at};
 
 /// A request that no run of this stream makes.
 const BEYOND: usize = 10_000;

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
 use super::{LEASE, never, parts};
-use crate::faults::{Fault, Faulty};
+use crate::support::faults::{Fault, Faulty};
 
 #[tokio::test(start_paused = true)]
 async fn a_drain_delivers_everything_once_and_leaves_nothing_behind() {

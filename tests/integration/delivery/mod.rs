@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use firemain::clock::Clock;
+use firemain::commit::log::KEPT;
 use firemain::commit::peers::About;
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, FlushConfig, Format, FormatKind};
@@ -43,6 +44,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
     let settings = Settings {
         group: "test".into(),
         lease: LEASE,
+        snapshots_kept: KEPT,
         flush,
         format: Format { kind: FormatKind::Json, compression: Compression::None, level: 0 },
         errors: "errors".into(),

@@ -10,6 +10,7 @@ mod decorated;
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use object_store::path::Path;
 use object_store::{ObjectStore, PutMode, Result};
-use tokio::sync::watch;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 pub use self::decorated::Unconditional;
@@ -169,6 +170,8 @@ pub enum Fault {
     Slow(Duration),
     /// A 503: not applied.
     Fail,
+    /// A 409 to a create, as S3 gives while another is under way: not applied, whether anything is there or not.
+    Conflict,
     /// Applied, but the answer is lost.
     Lose,
     /// Answers with a timeout, and is applied when [`Faulty::land`] says so.
@@ -191,7 +194,7 @@ pub type Script = Box<dyn FnMut(usize, &Call) -> Fault + Send>;
 pub struct Line {
     script: Mutex<(usize, Script)>,
     late: Arc<Mutex<VecDeque<BoxFuture<'static, ()>>>>,
-    frozen: watch::Sender<bool>,
+    frozen: Arc<Frozen>,
 }
 
 impl fmt::Debug for Line {
@@ -208,11 +211,28 @@ impl Line {
     }
 }
 
-/// Waits while the worker is frozen: then it sends nothing and hears nothing.
-async fn while_frozen(mut frozen: watch::Receiver<bool>) {
-    // An error is a connection that is gone: nobody can thaw it any more.
-    if frozen.wait_for(|frozen| !frozen).await.is_err() {
-        std::future::pending().await
+/// Whether the worker is frozen: then it sends nothing and hears nothing. (Not a `watch` channel: that wakes those who wait
+/// in any order, and a simulation has to repeat itself.)
+#[derive(Debug, Default)]
+struct Frozen {
+    is: AtomicBool,
+    changed: Notify,
+}
+
+impl Frozen {
+    fn set(&self, frozen: bool) {
+        self.is.store(frozen, Ordering::Relaxed);
+        self.changed.notify_waiters();
+    }
+
+    fn get(&self) -> bool {
+        self.is.load(Ordering::Relaxed)
+    }
+
+    async fn until(&self, frozen: bool) {
+        while self.get() != frozen {
+            self.changed.notified().await;
+        }
     }
 }
 
@@ -223,16 +243,16 @@ impl Around for Line {
         _: Option<Bytes>,
         apply: BoxFuture<'static, Result<T>>,
     ) -> BoxFuture<'static, Result<T>> {
-        let frozen = self.frozen.subscribe();
+        let frozen = Arc::clone(&self.frozen);
         // A frozen worker has no next request. (One may come from a task beside the one that froze.)
-        if *frozen.borrow() {
+        if frozen.get() {
             return async move {
-                while_frozen(frozen).await;
+                frozen.until(false).await;
                 apply.await
             }
             .boxed();
         }
-        let (fault, freezer) = (self.decide(&call), self.frozen.clone());
+        let fault = self.decide(&call);
         if fault == Fault::Late {
             self.late.lock().unwrap().push_back(apply.map(drop).boxed());
             return async move { Err(timed_out(&call)) }.boxed();
@@ -247,23 +267,26 @@ impl Around for Line {
                     answer
                 }
                 Fault::Fail => Err(unavailable(&call)),
+                Fault::Conflict => {
+                    Err(object_store::Error::AlreadyExists { path: call.key.clone(), source: "409 Conflict".into() })
+                }
                 Fault::Lose => {
                     drop(apply.await);
                     Err(timed_out(&call))
                 }
                 Fault::Freeze(When::Before) => {
-                    freezer.send_replace(true);
-                    while_frozen(frozen.clone()).await;
+                    frozen.set(true);
+                    frozen.until(false).await;
                     apply.await
                 }
                 Fault::Freeze(When::After) => {
                     let answer = apply.await;
-                    freezer.send_replace(true);
+                    frozen.set(true);
                     answer
                 }
             };
             // The answer to a request that was under way when the worker froze waits as well.
-            while_frozen(frozen).await;
+            frozen.until(false).await;
             answer
         }
         .boxed()
@@ -283,8 +306,7 @@ fn timed_out(call: &Call) -> object_store::Error {
 
 impl Faulty {
     pub fn new(inner: Arc<dyn ObjectStore>, script: impl FnMut(usize, &Call) -> Fault + Send + 'static) -> Self {
-        let line =
-            Line { script: Mutex::new((0, Box::new(script))), late: Arc::default(), frozen: watch::Sender::new(false) };
+        let line = Line { script: Mutex::new((0, Box::new(script))), late: Arc::default(), frozen: Arc::default() };
         Self { inner, around: Arc::new(line) }
     }
 
@@ -300,12 +322,21 @@ impl Faulty {
 
     /// Returns when the worker has frozen.
     pub async fn frozen(&self) {
-        let mut frozen = self.around.frozen.subscribe();
-        frozen.wait_for(|frozen| *frozen).await.expect("the sender is in self");
+        self.around.frozen.until(true).await;
+    }
+
+    /// The worker stops now, wherever it is: see [`Fault::Freeze`].
+    pub fn freeze(&self) {
+        self.around.frozen.set(true);
+    }
+
+    /// Waits while the worker is frozen.
+    pub async fn thawed(&self) {
+        self.around.frozen.until(false).await;
     }
 
     pub fn thaw(&self) {
-        self.around.frozen.send_replace(false);
+        self.around.frozen.set(false);
     }
 
     /// Applies the requests that were late, in their order. Returns how many there were.

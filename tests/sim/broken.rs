@@ -1,0 +1,53 @@
+//! The simulation notices when a rule of the protocol is broken: each of these has to fail within so many histories.
+
+use firemain::broken::{Broken, break_rule};
+
+use super::history;
+
+/// Histories that it may take.
+const SEEDS: u64 = 300;
+
+/// Breaks a rule and says what the first history to fail says.
+fn caught(rule: Option<Broken>, same_ids: bool) -> String {
+    break_rule(rule);
+    let failure = (0..SEEDS).find_map(|seed| history::run_with(seed, same_ids).err());
+    break_rule(None);
+    let failure = failure.unwrap_or_else(|| panic!("{SEEDS} histories went well with {rule:?}"));
+    println!("{rule:?}: {failure}");
+    failure
+}
+
+#[test]
+fn the_owner_check_is_missed() {
+    caught(Some(Broken::SkipOwnerCheck), false);
+}
+
+#[test]
+fn publishing_before_the_commit_is_caught() {
+    assert!(caught(Some(Broken::PublishBeforeCommit), false).contains("5: "));
+}
+
+#[test]
+fn clearing_before_publishing_is_caught() {
+    assert!(caught(Some(Broken::ClearBeforePublish), false).contains("7: "));
+}
+
+#[test]
+fn ignoring_a_lost_answer_is_caught() {
+    caught(Some(Broken::IgnoreLostAnswer), false);
+}
+
+#[test]
+fn using_a_workers_id_again_is_caught() {
+    caught(None, true);
+}
+
+#[test]
+fn believing_created_is_caught() {
+    caught(Some(Broken::TrustCreated), false);
+}
+
+#[test]
+fn forgetting_the_packs_of_the_dead_is_caught() {
+    assert!(caught(Some(Broken::ForgetPacks), false).contains("9: "));
+}

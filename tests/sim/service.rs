@@ -1,0 +1,112 @@
+//! The Kinesis API over the simulated stream, as one process sees it: with its latency, errors and limits.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use firemain::event::ShardId;
+use firemain::retry::Verdict;
+use firemain::source::kinesis::calls::{Begin, Calls, Fetched, RawRecord, ShardPage};
+use firemain::source::kinesis::errors::ApiError;
+use tokio::time::{Instant, sleep};
+
+use super::chaos::Chance;
+use super::stream::Stream;
+use crate::support::faults::Faulty;
+
+/// How long an iterator is valid.
+const ITERATOR_LIVES: Duration = Duration::from_secs(300);
+/// Records of one answer at most, so that there is much to interrupt.
+const RECORDS: u64 = 6;
+
+#[derive(Debug)]
+pub struct Service {
+    stream: Stream,
+    chance: Chance,
+    /// The process's line to the store: it is frozen together with this one.
+    process: Faulty,
+    /// For the expiry of iterators.
+    start: Instant,
+    /// Out of a thousand calls so many fail, in each way.
+    failing: u64,
+}
+
+impl Service {
+    pub fn new(stream: &Stream, chance: &Chance, process: &Faulty, failing: u64) -> Self {
+        let (stream, chance, process) = (stream.clone(), chance.clone(), process.clone());
+        Self { stream, chance, process, start: Instant::now(), failing }
+    }
+
+    /// The way there and back, or an error on it.
+    async fn travel(&self, action: &'static str) -> Result<(), ApiError> {
+        self.process.thawed().await;
+        sleep(Duration::from_millis(self.chance.pick(0..100))).await;
+        let draw = self.chance.pick(0..1000);
+        let code = match draw / self.failing.max(1) {
+            _ if self.failing == 0 => None,
+            0 => Some("ProvisionedThroughputExceededException"),
+            1 => Some("InternalFailure"),
+            2 if action == "GetRecords" => Some("ExpiredIteratorException"),
+            _ => None,
+        };
+        self.process.thawed().await;
+        code.map_or(Ok(()), |code| Err(error(action, code)))
+    }
+}
+
+fn error(action: &'static str, code: &str) -> ApiError {
+    let (code, message) = (Some(code.to_owned()), None);
+    ApiError { action, text: format!("{code:?}"), code, message, verdict: Verdict::Transient }
+}
+
+#[async_trait]
+impl Calls for Service {
+    async fn describe(&self) -> Result<String, ApiError> {
+        self.travel("DescribeStreamSummary").await?;
+        Ok("arn:aws:kinesis:eu-west-1:123456789012:stream/sim".into())
+    }
+
+    async fn list_shards(&self, token: Option<&str>) -> Result<ShardPage, ApiError> {
+        // What is listed is of the time of the call, however long the answer takes; pages of three.
+        let shards = self.stream.shards();
+        self.travel("ListShards").await?;
+        let from = token.map_or(0, |token| token.parse().expect("a token of this service"));
+        let page: Vec<_> = shards.iter().skip(from).take(3).cloned().collect();
+        let token = (from + 3 < shards.len()).then(|| (from + 3).to_string());
+        Ok(ShardPage { shards: page, token })
+    }
+
+    async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError> {
+        self.travel("GetShardIterator").await?;
+        let from = match begin {
+            Begin::TrimHorizon => 0,
+            Begin::Time(time) => self.stream.at_time(shard, *time),
+            Begin::Record(sequence) => sequence.index().expect("a small number"),
+        };
+        Ok(Some(format!("{shard} {from} {}", self.start.elapsed().as_millis())))
+    }
+
+    async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError> {
+        let words: Vec<&str> = iterator.split(' ').collect();
+        let number = |word: &str| word.parse::<u64>().expect("a number in an iterator");
+        let (shard, from, made) = (ShardId::from(words[0]), number(words[1]), number(words[2]));
+        self.process.thawed().await;
+        if self.start.elapsed() > Duration::from_millis(made) + ITERATOR_LIVES {
+            return Err(error("GetRecords", "ExpiredIteratorException"));
+        }
+        let limit = limit.min(self.chance.pick(1..RECORDS + 1) as usize);
+        let (records, at_tip, at_end) = self.stream.read(&shard, from, limit);
+        self.travel("GetRecords").await?;
+        let next = records.last().map_or(from, |last| last.sequence + 1);
+        let raw = records.into_iter().map(|record| RawRecord {
+            data: record.data,
+            sequence: record.sequence.to_string(),
+            partition_key: Some("k".into()),
+            arrival: Some(record.arrival),
+        });
+        Ok(Fetched {
+            records: raw.collect(),
+            iterator: (!at_end).then(|| format!("{shard} {next} {}", self.start.elapsed().as_millis())),
+            millis_behind: Some(if at_tip { 0 } else { 1000 }),
+        })
+    }
+}
