@@ -16,6 +16,8 @@ pub enum Broken {
     IgnoreLostAnswer,
     /// "Created" is believed without a look at the listing.
     TrustCreated,
+    /// Packs that a head from before the listing of packs does not know are deleted.
+    SweepByAnOldHead,
     /// The packs that a dead worker left are not adopted.
     ForgetPacks,
 }

@@ -40,6 +40,8 @@ pub struct Commit {
 pub struct Claim<'a> {
     /// Every shard that the source has.
     pub known: &'a [Shard],
+    /// The number of a snapshot that was seen before the source was asked for them.
+    pub seen: u64,
     /// Where a shard that was never seen starts, unless its parents were: then at its beginning.
     pub start: &'a Position,
     /// Shards of the state that the source has no more, for good.
@@ -83,14 +85,15 @@ impl Snapshot {
     /// adds shards that the source has and the state has not. The dead leave the state, and so do shards that are gone
     /// and that nobody owns: what was not read of them is lost, which is counted.
     pub fn claim(&self, worker: &WorkerId, claim: &Claim<'_>) -> Result<Self, Refused> {
-        let Claim { known, start, gone, dead } = *claim;
+        let Claim { known, seen, start, gone, dead } = *claim;
         if !self.workers.contains_key(worker) {
             return Err(Refused::NotAMember);
         }
         let mut next = self.clone();
         next.workers.retain(|id, _| id == worker || !dead.contains(id));
         let Self { shards, workers, packs, totals, .. } = &mut next;
-        for shard in known.iter().filter(|shard| !self.shards.contains_key(&shard.id)) {
+        let is_new = |shard: &&Shard| !self.shards.contains_key(&shard.id) && seen >= self.forgot;
+        for shard in known.iter().filter(is_new) {
             let child = shard.parents.iter().any(|parent| self.shards.contains_key(parent));
             let position = if child { Position::TrimHorizon } else { start.clone() };
             let state = ShardState { position, owner: None, parents: shard.parents.clone() };
@@ -110,6 +113,9 @@ impl Snapshot {
             totals.expired += u64::from(!stays && shard.position != Position::End);
             stays
         });
+        if self.shards.keys().any(|id| !shards.contains_key(id)) {
+            next.forgot = self.number + 1;
+        }
         let listed: BTreeSet<&ShardId> = known.iter().map(|shard| &shard.id).collect();
         let share = next.share(worker, known);
         let wanted = share.fair.saturating_sub(share.owned);
@@ -210,7 +216,7 @@ pub(super) mod tests {
     /// A claim of worker `n`.
     fn claim(head: &Snapshot, n: u128, known: &[Shard], start: &Position, dead: &[u128]) -> Result<Snapshot, Refused> {
         let (dead, gone) = (dead.iter().map(|n| worker(*n)).collect(), BTreeSet::new());
-        head.claim(&worker(n), &Claim { known, start, gone: &gone, dead: &dead })
+        head.claim(&worker(n), &Claim { known, seen: head.number, start, gone: &gone, dead: &dead })
     }
 
     fn owner(state: &Snapshot, id: &str) -> Option<WorkerId> {
@@ -293,7 +299,7 @@ pub(super) mod tests {
         let state = state.register(&worker(2), "arn", 0).unwrap();
         let gone = BTreeSet::from(["a".into(), "b".into()]);
         let none = BTreeSet::new();
-        let by = |dead| Claim { known: &[], start: &Position::TrimHorizon, gone: &gone, dead };
+        let by = |dead| Claim { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, dead };
         let without = state.claim(&worker(2), &by(&none)).unwrap();
         assert_eq!(
             without.shards.keys().map(ShardId::as_str).collect::<Vec<_>>(),
@@ -303,6 +309,13 @@ pub(super) mod tests {
         assert_eq!(without.totals.expired, 0);
         let without = without.claim(&worker(2), &by(&BTreeSet::from([worker(1)]))).unwrap();
         assert_eq!((without.shards.len(), without.totals.expired), (0, 1));
+
+        // Who listed a shard before it was forgotten does not bring it back.
+        let known = [shard("a", &[])];
+        let claim = Claim { known: &known, gone: &BTreeSet::new(), ..by(&none) };
+        assert_eq!(without.claim(&worker(2), &claim), Err(Refused::Nothing));
+        let later = without.claim(&worker(2), &Claim { seen: without.forgot, ..claim }).unwrap();
+        assert_eq!(later.shards.len(), 1);
     }
 
     #[test]

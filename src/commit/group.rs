@@ -16,6 +16,7 @@ use super::peers::{About, AnnounceError, Peers};
 use super::publish;
 use super::snapshot::{PackId, PackState, Snapshot, WorkerId};
 use super::storage::{Description, Storage};
+use crate::broken::{Broken, is_broken};
 use crate::buffer::{Budget, Held};
 use crate::event::ShardId;
 use crate::position::Position;
@@ -132,10 +133,12 @@ impl Group {
     /// Claims what may be claimed, up to a fair share. Returns the packs of the dead that are now this worker's to
     /// publish: see [`Group::publish_adopted`].
     ///
-    /// `gone`: shards of the state that the source has no more, for good.
+    /// `seen`: the number of a snapshot from before the source was asked; `gone`: shards of the state that the source has
+    /// no more, for good.
     pub async fn claim(
         &self,
         known: &[Shard],
+        seen: u64,
         start: &Position,
         gone: &BTreeSet<ShardId>,
     ) -> Result<Vec<PackState>, GroupError> {
@@ -146,7 +149,7 @@ impl Group {
         for worker in &dead {
             warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
         }
-        let claim = Claim { known, start, gone, dead: &dead };
+        let claim = Claim { known, seen, start, gone, dead: &dead };
         unless_nothing(member.advance("claim", |head| head.claim(&self.id, &claim)).await)?;
         Ok(member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect())
     }
@@ -203,8 +206,9 @@ impl Group {
     pub async fn sweep(&self) -> Result<(), GroupError> {
         // In this order only: a pack staged after the listing is not in it; one that was committed before the head
         // was read is in the head.
+        let old = self.seen();
         let staged = self.storage.list(&self.staged, None).await?;
-        let head = self.look().await?;
+        let head = if is_broken(Broken::SweepByAnOldHead) { old } else { self.look().await? };
         let listed: BTreeSet<&PackId> = head.packs.iter().map(|pack| &pack.id).collect();
         let packs = staged.iter().filter_map(|object| object.location.filename()?.strip_suffix(".pack")?.parse().ok());
         let orphans: Vec<PackId> = packs

@@ -40,15 +40,15 @@ impl Log {
         self.kept
     }
 
-    /// The newest entry; `None` while there is none. `known` is a number that was seen before: only entries from it on
-    /// are listed. With 0 everything is listed, and old entries are collected on the way.
+    /// The newest entry, if it is newer than one that is known by its number: only entries from that on are listed. With
+    /// 0 everything is listed, and old entries are collected on the way.
     pub async fn head(&self, known: u64) -> Result<Option<Entry>, GaveUp> {
         loop {
             let numbers = self.numbers(known).await?;
-            let Some(&number) = numbers.last() else { return Ok(None) };
             if known == 0 {
                 self.collect(&numbers).await?;
             }
+            let Some(&number) = numbers.last().filter(|number| **number > known) else { return Ok(None) };
             // Not there any more: it was collected, so that a newer one is listed now.
             if let Some(bytes) = self.storage.get(&self.key(number)).await? {
                 return Ok(Some(Entry { number, bytes }));

@@ -178,7 +178,7 @@ impl Member {
                 return Ok(Outcome::Done);
             }
             let leaves = !next.workers.contains_key(&self.id);
-            self.look_from(number).await?;
+            self.look_from(base).await?;
             return Ok(self.judge(number, refused, leaves));
         }
     }
@@ -212,6 +212,8 @@ impl Member {
                 return Err(AdvanceError::WrongNumber { number, told: snapshot.number });
             }
             self.saw(snapshot, asked);
+        } else {
+            self.seen.send_modify(|seen| seen.asked = asked);
         }
         Ok(())
     }

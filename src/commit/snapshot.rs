@@ -86,6 +86,10 @@ pub struct Snapshot {
     /// The stream's ARN or the file set that the positions belong to.
     pub source: String,
     pub shards: BTreeMap<ShardId, ShardState>,
+    /// The number of the last snapshot by which shards were forgotten: what was listed before that may name them, and
+    /// says nothing of what is new. 0 while none were.
+    #[serde(default)]
+    pub forgot: u64,
     pub workers: BTreeMap<WorkerId, WorkerState>,
     /// Committed, and not yet known to be published.
     pub packs: Vec<PackState>,
@@ -154,6 +158,7 @@ impl Snapshot {
             attempt: None,
             source: String::new(),
             shards: BTreeMap::new(),
+            forgot: 0,
             workers: BTreeMap::new(),
             packs: Vec::new(),
             totals: Totals::default(),
@@ -201,7 +206,7 @@ mod tests {
     fn version_1_is_this_json() {
         let mut state = group().commit(&worker(1), &step("a", Position::TrimHorizon, after(41))).unwrap();
         state = state.commit(&worker(1), &step("b", Position::TrimHorizon, Position::End)).unwrap();
-        state.number = 42;
+        (state.number, state.forgot) = (42, 40);
         state.attempt = Some(Attempt { worker: worker(1), seq: 3 });
         state.packs.push(pack(&format!("{}-2", worker(1)), 1));
         state.totals = Totals { records: 1, events: 2, rejections: 3, control: 4, objects: 5, bytes: 6, expired: 7 };

@@ -276,10 +276,11 @@ impl Worker {
 
     /// Whether this worker has more shards than is fair, going by the newest snapshot that it has seen.
     fn weigh(&mut self) {
-        let Some(view) = &self.view else { return };
-        let share = self.group.seen().share(self.group.id(), &view.shards);
-        // What a flush under way gives up is not counted twice.
-        self.surplus = self.shards.len().saturating_sub(share.fair).min(share.surplus());
+        self.surplus = self.view.as_ref().map_or(0, |view| {
+            let share = self.group.seen().share(self.group.id(), &view.shards);
+            // What a flush under way gives up is not counted twice.
+            self.shards.len().saturating_sub(share.fair).min(share.surplus())
+        });
         let since = self.surplus_since.unwrap_or_else(Instant::now);
         self.surplus_since = (self.surplus > 0).then_some(since);
     }

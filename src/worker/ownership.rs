@@ -180,7 +180,7 @@ impl Claiming {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let shards = self.source.shards().await?;
         let gone = self.gone(before, &shards);
-        for pack in self.group.claim(&shards, &self.source.start(), &gone).await? {
+        for pack in self.group.claim(&shards, before.number, &self.source.start(), &gone).await? {
             self.group.publish_adopted(&pack, &self.budget).await?;
         }
         let head = self.group.seen();

@@ -18,7 +18,7 @@ fn caught(rule: Option<Broken>, same_ids: bool) -> String {
 }
 
 #[test]
-fn the_owner_check_is_missed() {
+fn skipping_the_owner_check_is_caught() {
     caught(Some(Broken::SkipOwnerCheck), false);
 }
 
@@ -45,6 +45,11 @@ fn using_a_workers_id_again_is_caught() {
 #[test]
 fn believing_created_is_caught() {
     caught(Some(Broken::TrustCreated), false);
+}
+
+#[test]
+fn sweeping_by_an_old_head_is_caught() {
+    caught(Some(Broken::SweepByAnOldHead), false);
 }
 
 #[test]

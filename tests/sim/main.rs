@@ -5,10 +5,12 @@
 //! After every request that reached the store the invariants of `docs/protocol.md` are checked; at the end, that every
 //! row is visible exactly once and that shards are spread evenly.
 //!
-//! `SIM_SEEDS=<n>` runs so many, `SIM_SEED=<seed>` repeats one and prints what happened; see `just sim`.
+//! `SIM_SEEDS=<n>` runs so many, `SIM_SEED=<seed>` repeats one and prints what happened (with the
+//! log of the workers if `RUST_LOG=firemain=debug`); see `just sim`.
 
 mod broken;
 mod chaos;
+mod contention;
 mod history;
 mod service;
 mod stream;
@@ -26,6 +28,8 @@ const SEEDS: u64 = 100;
 fn every_history_delivers_everything_exactly_once() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().expect("a number"));
     if let Some(seed) = number("SIM_SEED") {
+        let log = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(std::io::stderr);
+        log.with_env_filter(tracing_subscriber::EnvFilter::from_default_env()).init();
         println!("{}", history::run(seed).unwrap_or_else(|failure| panic!("{failure}")).join("\n"));
         return;
     }

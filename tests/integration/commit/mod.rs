@@ -3,7 +3,6 @@
 mod effects;
 mod faulty;
 mod numbers;
-mod simulation;
 mod stream;
 mod takeover;
 pub mod world;

@@ -97,7 +97,8 @@ impl Worker {
     }
 
     pub async fn claim(&mut self) -> Result<(), GroupError> {
-        let adopted = self.group.claim(&self.stream.shards(), &Position::TrimHorizon, &BTreeSet::new()).await?;
+        let seen = self.group.seen().number;
+        let adopted = self.group.claim(&self.stream.shards(), seen, &Position::TrimHorizon, &BTreeSet::new()).await?;
         for pack in adopted {
             self.group.publish_adopted(&pack, &Budget::new(1 << 20)).await?;
         }
