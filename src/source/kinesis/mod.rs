@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod calls;
+mod cursor;
 pub mod errors;
 mod pace;
 mod polling;
