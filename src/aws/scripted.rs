@@ -1,11 +1,14 @@
 //! An HTTP server on 127.0.0.1 that answers as a test says: for answers that no stand-in gives.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -31,8 +34,25 @@ pub enum Reply {
         headers: Vec<(&'static str, String)>,
         body: String,
     },
+    /// An answer that comes in parts, with a pause before each but the first.
+    Stream {
+        parts: Vec<Vec<u8>>,
+        pause: Duration,
+        end: StreamEnd,
+    },
     /// The connection is closed before anything is answered.
     Cut,
+}
+
+/// What comes behind the last part.
+#[derive(Clone, Copy, Debug)]
+pub enum StreamEnd {
+    /// The end of the answer.
+    Whole,
+    /// The connection is closed in the middle of it.
+    Cut,
+    /// Nothing, for as long as the client waits.
+    Silence,
 }
 
 impl Reply {
@@ -51,6 +71,7 @@ impl Reply {
 pub struct Scripted {
     pub url: String,
     seen: Arc<Mutex<Vec<Request>>>,
+    connections: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -61,8 +82,11 @@ impl Scripted {
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (seen, script) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(script)));
         let requests = Arc::clone(&seen);
+        let connections = Arc::new(AtomicUsize::new(0));
+        let accepted = Arc::clone(&connections);
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                accepted.fetch_add(1, Ordering::Relaxed);
                 let (requests, script) = (Arc::clone(&requests), Arc::clone(&script));
                 tokio::spawn(converse(stream, move |request| {
                     requests.lock().unwrap().push(request.clone());
@@ -70,7 +94,12 @@ impl Scripted {
                 }));
             }
         });
-        Self { url, seen, task }
+        Self { url, seen, connections, task }
+    }
+
+    /// How many connections were made so far.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -94,7 +123,14 @@ async fn converse(stream: TcpStream, answer: impl Fn(Request) -> Reply) {
     let mut stream = BufReader::new(stream);
     while let Some(request) = read(&mut stream).await {
         let head = request.method == "HEAD";
-        let Reply::Answer { status, headers, body } = answer(request) else { return };
+        let (status, headers, body) = match answer(request) {
+            Reply::Answer { status, headers, body } => (status, headers, body),
+            Reply::Stream { parts, pause, end } => match send_parts(&mut stream, parts, pause, end).await {
+                Ok(true) => continue,
+                _ => return,
+            },
+            Reply::Cut => return,
+        };
         let mut text = format!("HTTP/1.1 {status} Scripted\r\ncontent-length: {}\r\n", body.len());
         for (name, value) in headers {
             text += &format!("{name}: {value}\r\n");
@@ -106,6 +142,30 @@ async fn converse(stream: TcpStream, answer: impl Fn(Request) -> Reply) {
         if stream.write_all(text.as_bytes()).await.is_err() {
             return;
         }
+    }
+}
+
+/// Whether the connection can be used again.
+async fn send_parts(
+    stream: &mut BufReader<TcpStream>,
+    parts: Vec<Vec<u8>>,
+    pause: Duration,
+    end: StreamEnd,
+) -> std::io::Result<bool> {
+    stream.write_all(b"HTTP/1.1 200 Scripted\r\ntransfer-encoding: chunked\r\n\r\n").await?;
+    for (n, part) in parts.into_iter().enumerate() {
+        if n > 0 {
+            sleep(pause).await;
+        }
+        stream.write_all(format!("{:x}\r\n", part.len()).as_bytes()).await?;
+        stream.write_all(&part).await?;
+        stream.write_all(b"\r\n").await?;
+    }
+    match end {
+        StreamEnd::Whole => stream.write_all(b"0\r\n\r\n").await.map(|()| true),
+        StreamEnd::Cut => Ok(false),
+        // Until the client has gone.
+        StreamEnd::Silence => stream.read_u8().await.map(|_| false),
     }
 }
 

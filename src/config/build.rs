@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::keys::{self, KEYS, Key, Values};
 use super::layers::{Layer, Origin, Said, Value};
 use super::{
-    BadConfig, Compression, Config, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind, KinesisConfig,
-    LimitsConfig, Loaded, Problem, SourceConfig, values,
+    BadConfig, Compression, Config, Consumer, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind, KinesisConfig,
+    LimitsConfig, Loaded, Mode, Problem, SourceConfig, values,
 };
 
 /// Parses every value; `problems` are those that are known already.
@@ -62,7 +62,8 @@ impl Builder<'_> {
         if has("source.kinesis.") {
             let stream = self.text("source.kinesis.stream", values::stream);
             let start = self.text("source.kinesis.start", values::start);
-            return Some(SourceConfig::Kinesis(KinesisConfig { stream: stream?, start: start? }));
+            let mode = self.mode(stream.as_deref());
+            return Some(SourceConfig::Kinesis(KinesisConfig { stream: stream?, start: start?, mode: mode? }));
         }
         if has("source.file.") {
             let paths = self.list("source.file.paths")?;
@@ -79,6 +80,37 @@ impl Builder<'_> {
             self.problems.push(Problem { subject: "source".to_owned(), place: None, message: message.to_owned() });
         }
         None
+    }
+
+    fn mode(&mut self, stream: Option<&str>) -> Option<Mode> {
+        const MODE: &str = "source.kinesis.mode";
+        const ARN: &str = "source.kinesis.consumer_arn";
+        const NAME: &str = "source.kinesis.consumer_name";
+        let mode = self.choice(MODE);
+        let arn = self.if_said(ARN, |builder, path| builder.text(path, values::consumer_arn));
+        let name = self.if_said(NAME, |builder, path| builder.text(path, values::consumer_name));
+        match (mode?, arn?, name?) {
+            ("fan_out", Some(arn), None) => match stream {
+                Some(stream) if !values::is_consumer_of(&arn, stream) => {
+                    self.conflict(ARN, &format!("`{ARN}` is no consumer of `source.kinesis.stream`, which is {stream}"))
+                }
+                _ => Some(Mode::FanOut(Consumer::Arn(arn))),
+            },
+            ("fan_out", None, Some(name)) => Some(Mode::FanOut(Consumer::Name(name))),
+            ("fan_out", None, None) => {
+                self.conflict(MODE, &format!("`{MODE}` is fan_out, which reads as a consumer: set `{ARN}` or `{NAME}`"))
+            }
+            ("fan_out", Some(_), Some(_)) => {
+                self.conflict(NAME, &format!("`{NAME}` and `{ARN}` both name the consumer: remove one of them"))
+            }
+            (_, None, None) => Some(Mode::Polling),
+            (_, arn, _) => {
+                let path = if arn.is_some() { ARN } else { NAME };
+                let message =
+                    format!("`{path}` has no use while `{MODE}` is polling: remove it, or set `{MODE}` to fan_out");
+                self.conflict(path, &message)
+            }
+        }
     }
 
     fn format(&mut self) -> Option<Format> {
@@ -214,6 +246,13 @@ impl Builder<'_> {
             self.problems.push(Problem { subject: path.to_owned(), place: None, message });
         }
         value
+    }
+
+    /// A problem of a key with what was said for others.
+    fn conflict<T>(&mut self, path: &'static str, message: &str) -> Option<T> {
+        let place = self.said.get(path).map(|said| said.origin.clone());
+        self.problems.push(Problem { subject: path.to_owned(), place, message: message.to_owned() });
+        None
     }
 
     /// A problem with what was said for a key; `why` may be empty.

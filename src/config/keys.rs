@@ -130,6 +130,28 @@ pub const KEYS: &[Key] = &[
          or a time.",
     ),
     key(
+        "source.kinesis.mode",
+        Values::Choice(&["polling", "fan_out"]),
+        Some("polling"),
+        "How shards are read. `polling` calls GetRecords, within the 2 MiB/s of each shard that all its readers share. \
+         `fan_out` subscribes as a registered consumer: records come at once, with 2 MiB/s of each shard for this \
+         consumer alone. AWS bills a consumer for each shard and hour, and for what it reads. It needs \
+         `source.kinesis.consumer_arn` or `source.kinesis.consumer_name`.",
+    ),
+    key(
+        "source.kinesis.consumer_arn",
+        Values::Text("a consumer's ARN: arn:aws:kinesis:REGION:ACCOUNT:stream/STREAM/consumer/NAME:TIMESTAMP"),
+        None,
+        "The registered consumer to read as, for `fan_out`. Two groups that read at once need a consumer each.",
+    ),
+    key(
+        "source.kinesis.consumer_name",
+        Values::Text("a consumer's name, such as \"firemain\": 1 to 128 letters, digits, dots, underscores and hyphens"),
+        None,
+        "In place of `source.kinesis.consumer_arn`: the consumer of this name. When the stream has none, it is \
+         registered. It is never deregistered, since other workers read as it too: that is left to you.",
+    ),
+    key(
         "source.file.paths",
         Values::List("a list of globs, such as [\"samples/*.json.gz\"]; \"-\" is standard input"),
         None,

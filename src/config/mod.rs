@@ -139,6 +139,24 @@ pub struct KinesisConfig {
     /// The stream's name, or its ARN.
     pub stream: String,
     pub start: Start,
+    pub mode: Mode,
+}
+
+/// How the shards of a stream are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// By GetRecords, within the throughput that all readers of the stream share.
+    Polling,
+    /// By enhanced fan-out: SubscribeToShard, with the throughput of a consumer of its own.
+    FanOut(Consumer),
+}
+
+/// A registered consumer of a stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Consumer {
+    Arn(String),
+    /// Its name; it is registered when the stream has none of this name.
+    Name(String),
 }
 
 /// Where a shard that the group has never seen is read from.

@@ -41,6 +41,9 @@ destination = "s3://my-lake/logs"       # also file:///var/lib/lake and memory:/
 [source.kinesis]                        # exactly one source
 stream = "app-logs"
 start = "trim_horizon"
+mode = "polling"                        # or "fan_out", with one of
+# consumer_name = "firemain"
+# consumer_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs/consumer/firemain:1711083600"
 # [source.file]
 # paths = ["samples/*.json.gz"]
 
@@ -72,6 +75,9 @@ What Firemain needs leave for:
 
 - on the stream: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords`,
   and `kms:Decrypt` for its key
+- in place of the last two of Kinesis, for `fan_out`: `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard` on
+  the consumer (`<the stream's ARN>/consumer/*`), and `kinesis:RegisterStreamConsumer` on the stream where the consumer
+  is named and may have to be registered
 - on the bucket: `s3:ListBucket`
 - on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
   `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
@@ -142,7 +148,8 @@ fn the_example_is_valid_whole_and_says_the_defaults() {
     let said = load(Layer::new(), [], Some(("example", EXAMPLE))).unwrap();
     for key in KEYS {
         let Some((_, value, origin)) = said.values.iter().find(|(path, ..)| *path == key.path) else {
-            assert_eq!(key.path, "source.file.paths", "not in the example");
+            let others = ["source.file.paths", "source.kinesis.consumer_arn", "source.kinesis.consumer_name"];
+            assert!(others.contains(&key.path), "{} is not in the example", key.path);
             continue;
         };
         assert!(matches!(origin, Origin::File { .. }), "{} is not in the example", key.path);

@@ -79,7 +79,11 @@ fn the_defaults_are_those_of_the_contract() {
         shutdown_timeout: Duration::from_secs(110),
         stuck_after: Duration::from_secs(600),
         destination: Destination::S3 { bucket: "my-lake".to_owned(), prefix: "logs".to_owned() },
-        source: SourceConfig::Kinesis(KinesisConfig { stream: "app-logs".to_owned(), start: Start::TrimHorizon }),
+        source: SourceConfig::Kinesis(KinesisConfig {
+            stream: "app-logs".to_owned(),
+            start: Start::TrimHorizon,
+            mode: Mode::Polling,
+        }),
         flush: FlushConfig {
             interval: Duration::from_secs(300),
             buffer_bytes: 256 << 20,
@@ -103,6 +107,8 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_DESTINATION", "file:///var/lib/lake"),
         ("FIREMAIN_SOURCE__KINESIS__STREAM", "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs"),
         ("FIREMAIN_SOURCE__KINESIS__START", "2024-03-22T05:00:00+01:00"),
+        ("FIREMAIN_SOURCE__KINESIS__MODE", "fan_out"),
+        ("FIREMAIN_SOURCE__KINESIS__CONSUMER_NAME", "firemain"),
         ("FIREMAIN_FLUSH__INTERVAL", "1500ms"),
         ("FIREMAIN_FLUSH__BUFFER_BYTES", "1GiB"),
         ("FIREMAIN_FLUSH__OBJECT_BYTES", "128MB"),
@@ -113,7 +119,8 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_ERRORS__PREFIX", "bad/things/"),
         ("FIREMAIN_LIMITS__INFLATED_RECORD_BYTES", "1024"),
     ]);
-    for key in KEYS.iter().filter(|key| key.path != "source.file.paths") {
+    let others = ["source.file.paths", "source.kinesis.consumer_arn"];
+    for key in KEYS.iter().filter(|key| !others.contains(&key.path)) {
         assert!(said.iter().any(|(name, _)| *name == *key.variable()), "{} is not tried here", key.path);
     }
     let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs".to_owned();
@@ -123,7 +130,11 @@ fn every_key_can_be_set_from_the_environment() {
         shutdown_timeout: Duration::from_secs(3600),
         stuck_after: Duration::from_secs(90),
         destination: Destination::File { folder: PathBuf::from("/var/lib/lake") },
-        source: SourceConfig::Kinesis(KinesisConfig { stream, start: Start::At(1_711_080_000_000) }),
+        source: SourceConfig::Kinesis(KinesisConfig {
+            stream,
+            start: Start::At(1_711_080_000_000),
+            mode: Mode::FanOut(Consumer::Name("firemain".to_owned())),
+        }),
         flush: FlushConfig {
             interval: Duration::from_millis(1500),
             buffer_bytes: 1 << 30,
@@ -332,12 +343,12 @@ fn the_topmost_layer_that_names_a_source_decides_its_kind() {
     let arn = "arn:aws:kinesis:eu-west-1:1:stream/b";
     for stream in ["b", arn] {
         let said = load(url(&format!("kinesis://{stream}")), [], Some(("c.toml", file))).unwrap();
-        let expected = KinesisConfig { stream: stream.to_owned(), start: Start::Latest };
+        let expected = KinesisConfig { stream: stream.to_owned(), start: Start::Latest, mode: Mode::Polling };
         assert_eq!(said.config.source, SourceConfig::Kinesis(expected));
     }
     let said =
         load(Layer::new(), variables(&[("FIREMAIN_SOURCE__KINESIS__START", "trim_horizon")]), Some(("c.toml", file)));
-    let expected = KinesisConfig { stream: "a".to_owned(), start: Start::TrimHorizon };
+    let expected = KinesisConfig { stream: "a".to_owned(), start: Start::TrimHorizon, mode: Mode::Polling };
     assert_eq!(said.unwrap().config.source, SourceConfig::Kinesis(expected));
     let said = load(url("file:///a,b"), [], Some(("c.toml", file))).unwrap();
     assert_eq!(said.config.source, SourceConfig::File(FileConfig { paths: vec!["/a,b".to_owned()] }));
@@ -409,4 +420,48 @@ proptest! {
         };
         prop_assert_eq!(said.config.group, expected);
     }
+}
+
+const STREAM_ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs";
+
+fn kinesis(stream: &str, more: &str) -> Result<Loaded, BadConfig> {
+    from_file(&format!("destination = \"memory:///\"\n[source.kinesis]\nstream = \"{stream}\"\n{more}"))
+}
+
+#[test]
+fn fan_out_reads_as_the_one_consumer_that_is_said() {
+    let arn = format!("{STREAM_ARN}/consumer/firemain:1711083600");
+    for stream in [STREAM_ARN, "app-logs"] {
+        let said = kinesis(stream, &format!("mode = \"fan_out\"\nconsumer_arn = \"{arn}\"\n")).unwrap();
+        let SourceConfig::Kinesis(said) = said.config.source else { panic!("another source") };
+        assert_eq!(said.mode, Mode::FanOut(Consumer::Arn(arn.clone())));
+    }
+    let said = kinesis("app-logs", "mode = \"fan_out\"\nconsumer_name = \"firemain\"\n").unwrap();
+    let SourceConfig::Kinesis(said) = said.config.source else { panic!("another source") };
+    assert_eq!(said.mode, Mode::FanOut(Consumer::Name("firemain".to_owned())));
+}
+
+#[test]
+fn a_consumer_goes_with_fan_out_and_there_is_one() {
+    let arn = format!("consumer_arn = \"{STREAM_ARN}/consumer/firemain:1711083600\"\n");
+    let name = "consumer_name = \"firemain\"\n";
+    let fan_out = "mode = \"fan_out\"\n";
+    let says = |stream: &str, more: String, place: &str, told: &[&str]| {
+        let line = wrong(kinesis(stream, &more));
+        assert!(line.starts_with(place) && told.iter().all(|part| line.contains(part)), "{line}");
+    };
+    let all = ["source.kinesis.mode", "source.kinesis.consumer_arn", "source.kinesis.consumer_name"];
+    says("app-logs", fan_out.to_owned(), "c.toml:4:", &[all[0], all[1], all[2], "set "]);
+    says("app-logs", format!("{fan_out}{arn}{name}"), "c.toml:6:", &[all[1], all[2], "remove one"]);
+    says("app-logs", arn.clone(), "c.toml:4:", &[all[0], all[1], "remove it, or set"]);
+    says("app-logs", format!("mode = \"polling\"\n{name}"), "c.toml:5:", &[all[0], all[2], "remove it, or set"]);
+    let other = "arn:aws:kinesis:eu-west-1:210987654321:stream/app-logs";
+    for stream in ["app", other] {
+        says(stream, format!("{fan_out}{arn}"), "c.toml:5:", &[all[1], "source.kinesis.stream", stream]);
+    }
+    for bad in ["firemain", STREAM_ARN, &format!("{STREAM_ARN}/consumer/x"), &format!("{STREAM_ARN}/consumer/x:y")] {
+        says("app-logs", format!("{fan_out}consumer_arn = \"{bad}\"\n"), "c.toml:5:", &[all[1], "/consumer/NAME:"]);
+    }
+    says("app-logs", format!("{fan_out}consumer_name = \"a b\"\n"), "c.toml:5:", &[all[2], "a consumer's name"]);
+    says("app-logs", "mode = \"fanout\"\n".to_owned(), "c.toml:4:", &[all[0], "polling or fan_out"]);
 }

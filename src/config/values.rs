@@ -48,6 +48,40 @@ pub fn stream(text: &str) -> Result<String, String> {
     }
 }
 
+/// A consumer's name.
+pub fn consumer_name(text: &str) -> Result<String, String> {
+    if is_name(text) { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// `arn:aws:kinesis:REGION:ACCOUNT:stream/STREAM/consumer/NAME:TIMESTAMP`.
+/// Format: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
+pub fn consumer_arn(text: &str) -> Result<String, String> {
+    let parts = stream_of(text).zip(text.rsplit_once("/consumer/").and_then(|(_, own)| own.split_once(':')));
+    match parts {
+        Some((of, (name, time)))
+            if of.starts_with("arn:")
+                && stream(of).is_ok()
+                && is_name(name)
+                && !time.is_empty()
+                && time.bytes().all(|byte| byte.is_ascii_digit()) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(String::new()),
+    }
+}
+
+/// The ARN of the stream that a consumer's ARN names.
+fn stream_of(consumer_arn: &str) -> Option<&str> {
+    consumer_arn.rsplit_once("/consumer/").map(|(stream, _)| stream)
+}
+
+/// Whether a consumer's ARN is one of a stream, which is given by its name or its ARN.
+pub fn is_consumer_of(consumer_arn: &str, stream: &str) -> bool {
+    let of = stream_of(consumer_arn).unwrap_or_default();
+    if stream.starts_with("arn:") { of == stream } else { of.rsplit('/').next() == Some(stream) }
+}
+
 /// Where a shard that is new to the group starts.
 pub fn start(text: &str) -> Result<Start, String> {
     match text {

@@ -102,6 +102,11 @@ impl ReadAhead {
         drop(hold.split(surplus));
     }
 
+    /// Whether a hold is enough for so many bytes.
+    pub fn covers(&self, hold: &Hold, bytes: usize) -> bool {
+        hold.num_permits() >= self.count(bytes) as usize
+    }
+
     /// Cuts a part for so many bytes off a hold; `None` when it has no more to give.
     pub fn split(&self, hold: &mut Hold, bytes: usize) -> Option<Hold> {
         hold.split((self.count(bytes) as usize).min(hold.num_permits()))

@@ -1,14 +1,23 @@
 //! The calls of the Kinesis API, tried again as long as that can help.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use tokio::time::{Instant, sleep};
+use tracing::{debug, info};
 
 use super::calls::{Calls, Service};
 use super::errors::ApiError;
 use crate::clock::Clock;
+use crate::config::Consumer;
 use crate::retry::{Patience, Retry, Verdict};
 use crate::source::{Shard, SourceError};
+
+/// Between two looks at a consumer that is not active yet. The service takes 20 a second.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
+/// A consumer that takes longer to become active is warned about.
+const SOON_ACTIVE: Duration = Duration::from_secs(60);
 
 /// One stream of one account. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -43,6 +52,50 @@ impl Api {
                 Err(error) => again(&mut retry, &error).await?,
             }
         }
+    }
+
+    /// The ARN of a consumer that may be used. One that is given by name is registered where there is none; one that is
+    /// being made or removed is waited for.
+    pub async fn consumer(&self, stream_arn: &str, consumer: &Consumer) -> Result<String, SourceError> {
+        let (mut describing, mut registering) =
+            (self.retry("DescribeStreamConsumer"), self.retry("RegisterStreamConsumer"));
+        let start = Instant::now();
+        loop {
+            match self.calls.describe_consumer(stream_arn, consumer).await {
+                Ok(found) if found.status == "ACTIVE" => {
+                    describing.recovered();
+                    return Ok(found.arn);
+                }
+                Ok(found) if start.elapsed() < SOON_ACTIVE => {
+                    debug!("consumer {} is {}: waiting until it is ACTIVE", found.arn, found.status);
+                    sleep(BETWEEN_LOOKS).await;
+                }
+                Ok(found) => {
+                    let text = format!("consumer {} is {}, not ACTIVE", found.arn, found.status);
+                    again(&mut describing, &ApiError::passing("DescribeStreamConsumer", text)).await?;
+                }
+                Err(error) => match consumer {
+                    Consumer::Name(name) if error.has_code("ResourceNotFoundException") => {
+                        self.register(stream_arn, name, &mut registering).await?;
+                    }
+                    _ => again(&mut describing, &error).await?,
+                },
+            }
+        }
+    }
+
+    /// Registers a consumer, unless somebody else does so at this moment.
+    async fn register(&self, stream_arn: &str, name: &str, retry: &mut Retry) -> Result<(), SourceError> {
+        match self.calls.register_consumer(stream_arn, name).await {
+            Ok(()) => {
+                retry.recovered();
+                info!("registered the consumer {name} of stream {}: it stays when this ends", self.name);
+            }
+            // Also what a stream says that is being changed: then there is none yet, and this is tried again.
+            Err(error) if error.has_code("ResourceInUseException") => sleep(BETWEEN_LOOKS).await,
+            Err(error) => again(retry, &error).await?,
+        }
+        Ok(())
     }
 
     /// Every shard, closed ones too.

@@ -1,16 +1,24 @@
 //! The calls of the Kinesis API that are made, one attempt each: the seam where a test puts another stream.
+//!
+//! SubscribeToShard wants HTTP/2. Over TLS the protocol is agreed on by ALPN: the SDK's default HTTPS client, which the
+//! features in `Cargo.toml` choose (aws-smithy-http-client with rustls and hyper 1), offers `h2` before `http/1.1`. Over
+//! plain http it speaks HTTP/1.1, which stand-ins take.
 
 use std::fmt;
 
 use async_trait::async_trait;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::primitives::DateTime;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use aws_sdk_kinesis::types::{
+    PutRecordsRequestEntry, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+};
 use bytes::Bytes;
 
-use super::errors::{ApiError, judge};
+use super::errors::{ApiError, judge, judge_event};
 use crate::aws::Aws;
+use crate::config::Consumer;
 use crate::event::{Millis, ShardId};
 use crate::position::SequenceNumber;
 use crate::source::Shard;
@@ -29,9 +37,48 @@ pub trait Calls: fmt::Debug + Send + Sync + 'static {
 
     /// Records, at most so many.
     async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError>;
+
+    /// Events of a shard, pushed to a consumer from here on, for up to 5 minutes.
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        begin: &Begin,
+    ) -> Result<Box<dyn Subscription>, ApiError>;
+
+    /// Makes a consumer, which is not at once to be used.
+    async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<(), ApiError>;
+
+    async fn describe_consumer(&self, stream_arn: &str, consumer: &Consumer) -> Result<ConsumerState, ApiError>;
 }
 
-/// Where an iterator starts.
+/// A shard's events as they come. Dropping it ends it.
+#[async_trait]
+pub trait Subscription: fmt::Debug + Send {
+    /// The next event; `None` when the service has ended the subscription. Nothing comes after that, or after an error.
+    /// Cancel-safe.
+    async fn next(&mut self) -> Result<Option<Event>, ApiError>;
+}
+
+/// An event of a subscription.
+#[derive(Clone, Debug, Default)]
+pub struct Event {
+    pub records: Vec<RawRecord>,
+    /// Where the next subscription is to begin, which may be ahead of the last record. `None` at the end of the shard.
+    pub continuation: Option<String>,
+    pub millis_behind: Option<u64>,
+    /// The shards that come after this one, told at its end.
+    pub children: Vec<ShardId>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerState {
+    pub arn: String,
+    /// `CREATING`, `ACTIVE` or `DELETING`.
+    pub status: String,
+}
+
+/// Where an iterator or a subscription starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begin {
     /// At the oldest record.
@@ -109,9 +156,63 @@ impl Service {
         Ok(entries)
     }
 
+    /// A client for one subscription, and so with a connection of its own: what one shard has not taken yet must not
+    /// hold up what comes for another over the same connection.
+    ///
+    /// No timeout of the client ends a subscription while its events come: that of an attempt ([`crate::aws`]) ends with
+    /// the head of the answer, and the SDK protects no stream of events against stalling. [`super::Limits::silence`] is
+    /// in their place.
+    fn subscriber(&self) -> Client {
+        Client::from_conf(self.client.config().to_builder().build())
+    }
+
     fn region(&self) -> String {
         self.client.config().region().map(ToString::to_string).unwrap_or_default()
     }
+}
+
+/// A subscription by the SDK.
+#[derive(Debug)]
+struct Pushed {
+    output: SubscribeToShardOutput,
+    region: String,
+}
+
+#[async_trait]
+impl Subscription for Pushed {
+    async fn next(&mut self) -> Result<Option<Event>, ApiError> {
+        loop {
+            match self.output.event_stream.recv().await {
+                Ok(Some(SubscribeToShardEventStream::SubscribeToShardEvent(event))) => return Ok(Some(pushed(event))),
+                // Of a kind that this SDK does not know.
+                Ok(Some(_)) => {}
+                Ok(None) => return Ok(None),
+                Err(error) => return Err(judge_event("SubscribeToShard", &self.region, error)),
+            }
+        }
+    }
+}
+
+fn pushed(event: SubscribeToShardEvent) -> Event {
+    let children = event.child_shards.unwrap_or_default();
+    Event {
+        records: event.records.into_iter().map(raw).collect(),
+        continuation: Some(event.continuation_sequence_number).filter(|sequence| !sequence.is_empty()),
+        millis_behind: u64::try_from(event.millis_behind_latest).ok(),
+        children: children.iter().map(|child| ShardId::from(child.shard_id.as_str())).collect(),
+    }
+}
+
+fn starting_position(begin: &Begin) -> StartingPosition {
+    let builder = StartingPosition::builder();
+    let builder = match begin {
+        Begin::TrimHorizon => builder.r#type(ShardIteratorType::TrimHorizon),
+        Begin::Time(time) => builder.r#type(ShardIteratorType::AtTimestamp).timestamp(DateTime::from_millis(*time)),
+        Begin::Record(sequence) => {
+            builder.r#type(ShardIteratorType::AtSequenceNumber).sequence_number(sequence.as_str())
+        }
+    };
+    builder.build().expect("the type is set")
 }
 
 #[async_trait]
@@ -164,6 +265,36 @@ impl Calls for Service {
             iterator: answer.next_shard_iterator,
             millis_behind: answer.millis_behind_latest.and_then(|millis| u64::try_from(millis).ok()),
         })
+    }
+
+    async fn subscribe(
+        &self,
+        consumer_arn: &str,
+        shard: &ShardId,
+        begin: &Begin,
+    ) -> Result<Box<dyn Subscription>, ApiError> {
+        let call = self.subscriber().subscribe_to_shard().consumer_arn(consumer_arn).shard_id(shard.as_str());
+        let answer = call.starting_position(starting_position(begin)).send().await;
+        let output = answer.map_err(|error| judge("SubscribeToShard", &self.region(), error))?;
+        Ok(Box::new(Pushed { output, region: self.region() }))
+    }
+
+    async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<(), ApiError> {
+        let call = self.client.register_stream_consumer().stream_arn(stream_arn).consumer_name(name);
+        call.send().await.map_err(|error| judge("RegisterStreamConsumer", &self.region(), error))?;
+        Ok(())
+    }
+
+    async fn describe_consumer(&self, stream_arn: &str, consumer: &Consumer) -> Result<ConsumerState, ApiError> {
+        let call = self.client.describe_stream_consumer();
+        let call = match consumer {
+            Consumer::Arn(arn) => call.consumer_arn(arn),
+            Consumer::Name(name) => call.stream_arn(stream_arn).consumer_name(name),
+        };
+        let answer = call.send().await.map_err(|error| judge("DescribeStreamConsumer", &self.region(), error))?;
+        let found = answer.consumer_description;
+        let found = found.ok_or_else(|| ApiError::passing("DescribeStreamConsumer", "the answer is empty"))?;
+        Ok(ConsumerState { arn: found.consumer_arn, status: found.consumer_status.to_string() })
     }
 }
 

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::event_stream::RawMessage;
 
 use crate::aws::{causes, credentials_verdict};
 use crate::retry::Verdict;
@@ -26,6 +27,11 @@ impl ApiError {
     pub fn has_code(&self, code: &str) -> bool {
         self.code.as_deref() == Some(code)
     }
+
+    /// What went wrong with a call that the service has not refused: it can heal by itself.
+    pub fn passing(action: &'static str, text: impl Into<String>) -> Self {
+        Self { action, code: None, message: None, verdict: Verdict::Transient, text: text.into() }
+    }
 }
 
 /// Judges the failure of a call in a region.
@@ -33,14 +39,48 @@ pub fn judge<E>(action: &'static str, region: &str, error: SdkError<E, HttpRespo
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
-    let (code, message) = (error.code().map(str::to_owned), error.message().map(str::to_owned));
+    let code = error.code().map(str::to_owned);
     let status = error.raw_response().map(|response| response.status().as_u16());
-    let credentials = credentials_verdict(&error);
+    judged(action, region, code, status, &error)
+}
+
+/// Judges what ended a stream of events: an exception among them, or the loss of the connection.
+pub fn judge_event<E>(action: &'static str, region: &str, error: SdkError<E, RawMessage>) -> ApiError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+{
+    let named = match (error.code(), error.raw_response()) {
+        (Some(code), _) => Some(code.to_owned()),
+        (None, Some(RawMessage::Decoded(message))) => {
+            let mut headers = message.headers().iter();
+            let name = headers.find(|header| header.name().as_str() == ":exception-type");
+            name.and_then(|name| Some(name.value().as_string().ok()?.as_str().to_owned()))
+        }
+        _ => None,
+    };
+    // As an answer, an exception with a name would have been told with this status.
+    let status = named.as_ref().map(|_| 400);
+    judged(action, region, named, status, &error)
+}
+
+fn judged<E, R>(
+    action: &'static str,
+    region: &str,
+    code: Option<String>,
+    status: Option<u16>,
+    error: &SdkError<E, R>,
+) -> ApiError
+where
+    E: ProvideErrorMetadata + Error + 'static,
+    R: std::fmt::Debug + 'static,
+{
+    let message = error.message().map(str::to_owned);
+    let credentials = credentials_verdict(error);
     let detail = match (&code, &message, status) {
         (Some(code), Some(message), _) => format!("{code}: {message}").replace(['\n', '\r'], " "),
         (Some(code), None, _) => code.clone(),
-        (None, _, Some(status)) => format!("HTTP status {status}: {}", causes(&error)),
-        (None, _, None) => causes(&error),
+        (None, _, Some(status)) => format!("HTTP status {status}: {}", causes(error)),
+        (None, _, None) => causes(error),
     };
     let verdict = credentials.unwrap_or_else(|| verdict(code.as_deref(), status));
     let advice = match credentials {
@@ -78,6 +118,12 @@ fn verdict(code: Option<&str>, status: Option<u16>) -> Verdict {
 
 fn advice(action: &str, region: &str, code: Option<&str>, status: Option<u16>) -> Option<String> {
     Some(match code {
+        Some("ResourceNotFoundException") if matches!(action, "SubscribeToShard" | "DescribeStreamConsumer") => {
+            format!(
+                "no such consumer, stream or shard in {region}: check `source.kinesis.consumer_arn`; a consumer that is \
+                 given by name is registered again at the next start"
+            )
+        }
         Some("ResourceNotFoundException") => {
             format!("no such stream or shard in {region}: check `source.kinesis.stream`, the region and the account")
         }
@@ -86,7 +132,7 @@ fn advice(action: &str, region: &str, code: Option<&str>, status: Option<u16>) -
             "the key that the stream is encrypted with can't be used: check its state in KMS".to_owned()
         }
         Some("AccessDeniedException" | "AccessDenied" | "OptInRequired" | "NotAuthorized") => {
-            format!("access denied: allow kinesis:{action} for the stream")
+            format!("access denied: allow kinesis:{action} for the {}", resource(action))
         }
         Some("InvalidSignatureException") => {
             "the credentials are not accepted: check the secret key, and this machine's clock".to_owned()
@@ -101,9 +147,17 @@ fn advice(action: &str, region: &str, code: Option<&str>, status: Option<u16>) -
             | "IncompleteSignature"
             | "IncompleteSignatureException",
         ) => "the credentials are not accepted: renew them, and check that they are of this account".to_owned(),
-        None if matches!(status, Some(401 | 403)) => format!("access denied: allow kinesis:{action} for the stream"),
+        None if matches!(status, Some(401 | 403)) => {
+            format!("access denied: allow kinesis:{action} for the {}", resource(action))
+        }
         _ => return None,
     })
+}
+
+/// What a permission for a call is given on.
+/// Source: <https://docs.aws.amazon.com/streams/latest/dev/kcl-iam-permissions.html>
+fn resource(action: &str) -> &'static str {
+    if matches!(action, "SubscribeToShard" | "DescribeStreamConsumer") { "stream's consumer" } else { "stream" }
 }
 
 #[cfg(test)]
@@ -144,6 +198,10 @@ mod tests {
         assert!(denied.contains("access denied") && denied.contains("kinesis:GetRecords"), "{denied}");
         let absent = advice("ListShards", "eu-west-1", Some("ResourceNotFoundException"), Some(400)).unwrap();
         assert!(absent.contains("no such stream") && absent.contains("eu-west-1"), "{absent}");
+        let denied = advice("SubscribeToShard", "eu-west-1", Some("AccessDeniedException"), Some(400)).unwrap();
+        assert!(denied.contains("kinesis:SubscribeToShard for the stream's consumer"), "{denied}");
+        let absent = advice("SubscribeToShard", "eu-west-1", Some("ResourceNotFoundException"), Some(400)).unwrap();
+        assert!(absent.contains("consumer_arn") && absent.contains("eu-west-1"), "{absent}");
         assert_eq!(advice("GetRecords", "x", Some("ThrottlingException"), Some(400)), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A Kinesis data stream, polled: one reader a shard.
+//! A Kinesis data stream, polled or subscribed to: one reader a shard.
 //!
 //! Each reader keeps the service's limits for its shard by itself, so that nothing is shared between them but the
 //! bound of [`ReadAhead`]. Absent on purpose: which worker reads which shard, and that parents are read before their
@@ -6,7 +6,9 @@
 
 pub mod api;
 pub mod calls;
+mod cursor;
 pub mod errors;
+mod fan_out;
 mod pace;
 mod polling;
 #[cfg(test)]
@@ -19,12 +21,13 @@ use async_trait::async_trait;
 
 use self::api::Api;
 use self::calls::{Calls, Service};
+use self::fan_out::FanOutReader;
 pub use self::pace::Limits;
 use self::polling::PollingReader;
 use super::{ReadAhead, Reader, Shard, Source, SourceError};
 use crate::aws::Aws;
 use crate::clock::Clock;
-use crate::config::{KinesisConfig, Start};
+use crate::config::{Consumer, KinesisConfig, Mode, Start};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Patience;
@@ -35,12 +38,15 @@ pub struct KinesisSource {
     api: Api,
     arn: String,
     start: Position,
+    /// The ARN of the consumer to subscribe as; `None`: shards are polled.
+    consumer: Option<Arc<str>>,
     limits: Limits,
     read_ahead: ReadAhead,
 }
 
 impl KinesisSource {
-    /// Looks the stream up, which fails when it is not there or may not be read. `idle`: the pause between two reads of a shard that has nothing new.
+    /// Looks the stream up, and the consumer to read it as, which fails when one of them is not there or may not be used.
+    /// `idle`: the pause between two polls of a shard that has nothing new.
     pub async fn connect(
         config: &KinesisConfig,
         aws: &Aws,
@@ -52,9 +58,12 @@ impl KinesisSource {
         let service = Service::new(aws, &config.stream);
         let name = service.name.clone();
         let limits = Limits { idle, ..Limits::default() };
-        Self::over(Arc::new(service), &name, config.start, clock, patience, read_ahead)
-            .await
-            .map(|source| source.with_limits(limits))
+        let source = Self::over(Arc::new(service), &name, config.start, clock, patience, read_ahead).await?;
+        let source = source.with_limits(limits);
+        match &config.mode {
+            Mode::Polling => Ok(source),
+            Mode::FanOut(consumer) => source.fan_out(consumer).await,
+        }
     }
 
     /// The same, by whatever answers the calls.
@@ -76,7 +85,23 @@ impl KinesisSource {
             Start::Latest => Position::At(clock.now() / 1000 * 1000),
             Start::At(time) => Position::At(time),
         };
-        Ok(Self { api, arn, start, limits: Limits::default(), read_ahead })
+        Ok(Self { api, arn, start, consumer: None, limits: Limits::default(), read_ahead })
+    }
+
+    /// The same stream, read by enhanced fan-out: once the consumer is active, which one that is registered here takes
+    /// some seconds to be.
+    pub async fn fan_out(self, consumer: &Consumer) -> Result<Self, SourceError> {
+        if let Consumer::Arn(consumer) = consumer
+            && !consumer.strip_prefix(&self.arn).is_some_and(|rest| rest.starts_with("/consumer/"))
+        {
+            return Err(SourceError::Fatal(format!(
+                "{consumer} is no consumer of stream {}: correct `source.kinesis.consumer_arn`, or the region and the \
+                 account",
+                self.arn
+            )));
+        }
+        let consumer = self.api.consumer(&self.arn, consumer).await?;
+        Ok(Self { consumer: Some(consumer.into()), ..self })
     }
 
     /// Other limits than those of the service: for servers that have others.
@@ -108,7 +133,12 @@ impl Source for KinesisSource {
     }
 
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
-        let reader = PollingReader::new(self.api.clone(), shard, from, self.limits, self.read_ahead.clone());
-        Ok(Box::new(reader))
+        let (api, read_ahead) = (self.api.clone(), self.read_ahead.clone());
+        Ok(match &self.consumer {
+            None => Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)),
+            Some(consumer) => {
+                Box::new(FanOutReader::new(api, Arc::clone(consumer), shard, from, self.limits, read_ahead))
+            }
+        })
     }
 }

@@ -20,6 +20,17 @@ pub struct Limits {
     /// The most that one call fetches, in bytes and in records.
     pub call_bytes: usize,
     pub call_records: usize,
+    /// How long a subscription lasts at most: 5 minutes.
+    /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
+    pub subscription: Duration,
+    /// Between two calls of SubscribeToShard: 1 a second. Source: as above.
+    pub between_subscriptions: Duration,
+    /// A subscription that brings no event for so long is taken for dead. An idle one brings an event without records
+    /// every 5 seconds or so.
+    pub silence: Duration,
+    /// What is set aside for an event that is to come, in bytes: what a shard pushes in a second, 2 MiB. No bound is
+    /// documented; one that turns out to be larger waits until there is room for it.
+    pub event_bytes: usize,
 }
 
 impl Default for Limits {
@@ -31,6 +42,10 @@ impl Default for Limits {
             arriving_per_second: (1 << 20) as f64,
             call_bytes: 10 << 20,
             call_records: 10_000,
+            subscription: Duration::from_secs(300),
+            between_subscriptions: Duration::from_secs(1),
+            silence: Duration::from_secs(30),
+            event_bytes: 2 << 20,
         }
     }
 }

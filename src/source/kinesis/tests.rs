@@ -1,5 +1,7 @@
 //! Against a Kinesis stand-in in this process, and against a server that answers as the test says.
 
+mod events;
+mod fan_out;
 mod scripted;
 mod standin;
 
@@ -26,7 +28,8 @@ async fn aws(endpoint: &str) -> Aws {
 /// The service's limits, but quick.
 fn quick() -> Limits {
     let between_calls = Duration::from_millis(5);
-    Limits { between_calls, idle: between_calls, bytes_per_second: 1e12, ..Limits::default() }
+    let between_subscriptions = between_calls;
+    Limits { between_calls, between_subscriptions, idle: between_calls, bytes_per_second: 1e12, ..Limits::default() }
 }
 
 async fn connect(
@@ -35,7 +38,17 @@ async fn connect(
     start: Start,
     patience: &Patience,
 ) -> Result<KinesisSource, SourceError> {
-    let config = KinesisConfig { stream: stream.to_owned(), start };
+    connect_in(Mode::Polling, endpoint, stream, start, patience).await
+}
+
+async fn connect_in(
+    mode: Mode,
+    endpoint: &str,
+    stream: &str,
+    start: Start,
+    patience: &Patience,
+) -> Result<KinesisSource, SourceError> {
+    let config = KinesisConfig { stream: stream.to_owned(), start, mode };
     let (clock, read_ahead) = (Clock::system(), ReadAhead::new(64 << 20));
     let aws = aws(endpoint).await;
     let source = KinesisSource::connect(&config, &aws, &clock, patience, read_ahead, Duration::ZERO).await?;

@@ -9,9 +9,9 @@ use tokio::time::Instant;
 use super::*;
 use crate::aws::scripted::{Reply, Request, Scripted};
 
-const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/s";
+pub const ARN: &str = "arn:aws:kinesis:us-east-1:123456789012:stream/s";
 
-fn described() -> Reply {
+pub fn described() -> Reply {
     Reply::new(
         200,
         json!({"StreamDescriptionSummary": {
@@ -24,17 +24,25 @@ fn described() -> Reply {
 
 /// An answer of GetRecords with records 1, 2, …
 fn records(from: u64, count: u64, behind: u64, next: Option<&str>) -> Reply {
-    let records: Vec<Value> = (from..from + count)
-        .map(|n| {
-            json!({"SequenceNumber": n.to_string(), "Data": STANDARD.encode(n.to_string()), "PartitionKey": "k",
-                "ApproximateArrivalTimestamp": 1_700_000_000.125})
-        })
-        .collect();
-    let mut answer = json!({"Records": records, "MillisBehindLatest": behind});
+    let mut answer = json!({"Records": raw_records(from, count), "MillisBehindLatest": behind});
     if let Some(next) = next {
         answer["NextShardIterator"] = next.into();
     }
     Reply::new(200, answer.to_string())
+}
+
+/// Records `from`, `from` + 1, …, each with its number as its data.
+pub fn raw_records(from: u64, count: u64) -> Vec<Value> {
+    let record = |n: u64| {
+        json!({"SequenceNumber": n.to_string(), "Data": STANDARD.encode(n.to_string()), "PartitionKey": "k",
+            "ApproximateArrivalTimestamp": 1_700_000_000.125})
+    };
+    (from..from + count).map(record).collect()
+}
+
+/// An answer of ListShards.
+pub fn listed(shards: Vec<Value>) -> Reply {
+    Reply::new(200, json!({"Shards": shards}).to_string())
 }
 
 fn iterator(name: &str) -> Reply {
@@ -57,7 +65,7 @@ async fn reader(server: &Scripted, patience: &Patience, from: Position) -> Box<d
 }
 
 /// A shard as ListShards tells of it.
-fn shard(id: &str, parents: [Option<&str>; 2]) -> Value {
+pub fn shard(id: &str, parents: [Option<&str>; 2]) -> Value {
     json!({"ShardId": id, "ParentShardId": parents[0], "AdjacentParentShardId": parents[1],
         "HashKeyRange": {"StartingHashKey": "0", "EndingHashKey": "1"},
         "SequenceNumberRange": {"StartingSequenceNumber": "1"}})
@@ -336,7 +344,7 @@ async fn a_shard_that_fails_holds_nothing_while_it_waits() {
             }
         })
         .await;
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon };
+    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(1 << 20));
     let aws = aws(&server.url).await;
     let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead, Duration::ZERO);
@@ -370,7 +378,7 @@ async fn lost_credentials_are_a_refusal() {
     }
     let mut without = aws("http://127.0.0.1:9").await;
     without.sdk = without.sdk.into_builder().credentials_provider(SharedCredentialsProvider::new(None)).build();
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon };
+    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(1 << 20);
     let connected = KinesisSource::connect(&config, &without, &clock, &patience, read_ahead, Duration::ZERO);

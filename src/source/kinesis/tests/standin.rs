@@ -8,14 +8,14 @@ use tokio::net::TcpListener;
 
 use super::*;
 
-struct Standin {
-    endpoint: String,
-    client: Client,
+pub struct Standin {
+    pub endpoint: String,
+    pub client: Client,
 }
 
 impl Standin {
     /// A stream `s` with so many shards.
-    async fn start(shards: i32, options: StoreOptions) -> Self {
+    pub async fn start(shards: i32, options: StoreOptions) -> Self {
         let options = StoreOptions { create_stream_ms: 0, update_stream_ms: 0, shard_limit: 100, ..options };
         let (app, _) = ferrokinesis::create_app(options);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -28,7 +28,7 @@ impl Standin {
         standin
     }
 
-    async fn active(&self) {
+    pub async fn active(&self) {
         loop {
             let answer = self.client.describe_stream_summary().stream_name("s").send().await.unwrap();
             if answer.stream_description_summary.unwrap().stream_status == StreamStatus::Active {
@@ -38,7 +38,7 @@ impl Standin {
         }
     }
 
-    async fn put(&self, numbers: std::ops::Range<usize>) -> Vec<String> {
+    pub async fn put(&self, numbers: std::ops::Range<usize>) -> Vec<String> {
         let texts: Vec<String> = numbers.map(|number| format!("record {number}")).collect();
         for text in &texts {
             let put = self.client.put_record().stream_name("s").partition_key(text).data(Blob::new(text.as_bytes()));
@@ -52,7 +52,7 @@ impl Standin {
     }
 }
 
-fn shard(index: usize) -> ShardId {
+pub fn shard(index: usize) -> ShardId {
     format!("shardId-{index:012}").as_str().into()
 }
 
@@ -248,7 +248,7 @@ async fn large_answers_are_cut_and_memory_is_accounted_for() {
         put.send().await.unwrap();
     }
     let budget = 40 << 20;
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon };
+    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(budget));
     let aws = aws(&standin.endpoint).await;
     let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead.clone(), Duration::ZERO);
