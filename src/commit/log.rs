@@ -5,6 +5,7 @@
 //! cached number and no answer of a create is trusted for that.
 
 use bytes::Bytes;
+use object_store::ObjectMeta;
 use object_store::path::Path;
 use tracing::warn;
 
@@ -44,21 +45,22 @@ impl Log {
     /// 0 everything is listed, and old entries are collected on the way.
     pub async fn head(&self, known: u64) -> Result<Option<Entry>, GaveUp> {
         loop {
-            let numbers = self.numbers(known).await?;
+            let listed = self.listed(known).await?;
             if known == 0 {
-                self.collect(&numbers).await?;
+                self.collect(&listed).await?;
             }
-            let Some(&number) = numbers.last().filter(|number| **number > known) else { return Ok(None) };
-            // Not there any more: it was collected, so that a newer one is listed now.
-            if let Some(bytes) = self.storage.get(&self.key(number)).await? {
-                return Ok(Some(Entry { number, bytes }));
+            let Some((number, object)) = listed.last().filter(|(number, _)| *number > known) else { return Ok(None) };
+            // Not there as it was listed: it was collected meanwhile, and perhaps created again below the head, by a
+            // request that came late. Then a newer one is listed now.
+            if let Some(bytes) = self.storage.get_as_listed(object).await? {
+                return Ok(Some(Entry { number: *number, bytes }));
             }
         }
     }
 
     /// The highest number there is, looking from a known one on; 0 while there is none.
     pub async fn highest(&self, known: u64) -> Result<u64, GaveUp> {
-        Ok(self.numbers(known).await?.last().copied().unwrap_or(0))
+        Ok(self.listed(known).await?.last().map_or(0, |(number, _)| *number))
     }
 
     /// One attempt to create an entry. What really happened, the listing says, not the answer.
@@ -67,26 +69,27 @@ impl Log {
     }
 
     /// Deletes the oldest entries, when there are many, and never the newest ones that are to be kept.
-    async fn collect(&self, numbers: &[u64]) -> Result<(), GaveUp> {
-        if numbers.len() > 2 * self.kept {
-            let old = &numbers[..numbers.len() - self.kept];
-            self.storage.delete(old.iter().map(|number| self.key(*number)).collect()).await?;
+    async fn collect(&self, listed: &[(u64, ObjectMeta)]) -> Result<(), GaveUp> {
+        if listed.len() > 2 * self.kept {
+            let old = &listed[..listed.len() - self.kept];
+            self.storage.delete(old.iter().map(|(_, object)| object.location.clone()).collect()).await?;
         }
         Ok(())
     }
 
-    async fn numbers(&self, from: u64) -> Result<Vec<u64>, GaveUp> {
+    /// Entries from a number on, by their numbers.
+    async fn listed(&self, from: u64) -> Result<Vec<(u64, ObjectMeta)>, GaveUp> {
         let offset = from.checked_sub(1).filter(|before| *before > 0).map(|before| self.key(before));
         let found = self.storage.list(&self.prefix, offset.as_ref()).await?;
-        let numbers = found.iter().filter_map(|object| {
+        let listed = found.into_iter().filter_map(|object| {
             let name = object.location.filename().unwrap_or_default();
             let number = name.strip_suffix(".json").filter(|digits| digits.len() == 20).and_then(|d| d.parse().ok());
             if number.is_none() {
                 warn!("{} is not a snapshot: it is left alone", object.location);
             }
-            number
+            Some((number?, object))
         });
-        Ok(numbers.collect())
+        Ok(listed.collect())
     }
 
     fn key(&self, number: u64) -> Path {

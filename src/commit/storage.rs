@@ -6,8 +6,8 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions,
-    PutOptions, PutPayload,
+    Attribute, Attributes, GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::debug;
@@ -118,6 +118,20 @@ impl Storage {
             match self.store.get(key).await {
                 Ok(found) => found.bytes().await.map(Some),
                 Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
+    /// The bytes of an object as it was when it was listed; `None` when it is not there any more, or was written again.
+    pub async fn get_as_listed(&self, object: &ObjectMeta) -> Result<Option<Bytes>, GaveUp> {
+        let key = &object.location;
+        self.retried(format!("get of {key}"), || async {
+            let options = GetOptions { if_match: object.e_tag.clone(), ..Default::default() };
+            match self.store.get_opts(key, options).await {
+                Ok(found) => found.bytes().await.map(Some),
+                Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => Ok(None),
                 Err(error) => Err(error),
             }
         })

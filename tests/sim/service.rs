@@ -3,22 +3,28 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
+use firemain::config::Consumer;
 use firemain::event::ShardId;
 use firemain::retry::Verdict;
-use firemain::source::kinesis::calls::{Begin, Calls, Fetched, RawRecord, ShardPage};
+use firemain::source::kinesis::calls::{
+    Begin, Calls, ConsumerState, Event, Fetched, RawRecord, ShardPage, Subscription,
+};
 use firemain::source::kinesis::errors::ApiError;
 use tokio::time::{Instant, sleep};
 
 use super::chaos::Chance;
-use super::stream::Stream;
+use super::stream::{Put, Stream};
 use crate::support::faults::Faulty;
 
 /// How long an iterator is valid.
 const ITERATOR_LIVES: Duration = Duration::from_secs(300);
+/// How long a subscription lasts at most: five minutes would be all of a history.
+const SUBSCRIPTION_LASTS: Duration = Duration::from_secs(60);
+const SUBSCRIBE: &str = "SubscribeToShard";
 /// Records of one answer at most, so that there is much to interrupt.
 const RECORDS: u64 = 6;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Service {
     stream: Stream,
     chance: Chance,
@@ -34,6 +40,15 @@ impl Service {
     pub fn new(stream: &Stream, chance: &Chance, process: &Faulty, failing: u64) -> Self {
         let (stream, chance, process) = (stream.clone(), chance.clone(), process.clone());
         Self { stream, chance, process, start: Instant::now(), failing }
+    }
+
+    /// The sequence number of the first record to read.
+    fn first(&self, shard: &ShardId, begin: &Begin) -> u64 {
+        match begin {
+            Begin::TrimHorizon => 0,
+            Begin::Time(time) => self.stream.at_time(shard, *time),
+            Begin::Record(sequence) => sequence.index().expect("a small number"),
+        }
     }
 
     /// The way there and back, or an error on it.
@@ -77,12 +92,7 @@ impl Calls for Service {
 
     async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError> {
         self.travel("GetShardIterator").await?;
-        let from = match begin {
-            Begin::TrimHorizon => 0,
-            Begin::Time(time) => self.stream.at_time(shard, *time),
-            Begin::Record(sequence) => sequence.index().expect("a small number"),
-        };
-        Ok(Some(format!("{shard} {from} {}", self.start.elapsed().as_millis())))
+        Ok(Some(format!("{shard} {} {}", self.first(shard, begin), self.start.elapsed().as_millis())))
     }
 
     async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError> {
@@ -97,16 +107,72 @@ impl Calls for Service {
         let (records, at_tip, at_end) = self.stream.read(&shard, from, limit);
         self.travel("GetRecords").await?;
         let next = records.last().map_or(from, |last| last.sequence + 1);
-        let raw = records.into_iter().map(|record| RawRecord {
-            data: record.data,
-            sequence: record.sequence.to_string(),
-            partition_key: Some("k".into()),
-            arrival: Some(record.arrival),
-        });
         Ok(Fetched {
-            records: raw.collect(),
+            records: records.into_iter().map(raw).collect(),
             iterator: (!at_end).then(|| format!("{shard} {next} {}", self.start.elapsed().as_millis())),
             millis_behind: Some(if at_tip { 0 } else { 1000 }),
         })
+    }
+
+    async fn subscribe(&self, _: &str, shard: &ShardId, begin: &Begin) -> Result<Box<dyn Subscription>, ApiError> {
+        self.travel(SUBSCRIBE).await?;
+        let next = self.first(shard, begin);
+        let until = Instant::now() + self.chance.upto(SUBSCRIPTION_LASTS);
+        Ok(Box::new(Subscribed { service: self.clone(), shard: shard.clone(), next, until, ended: false }))
+    }
+
+    async fn register_consumer(&self, _: &str, _: &str) -> Result<(), ApiError> {
+        self.travel("RegisterStreamConsumer").await
+    }
+
+    async fn describe_consumer(&self, stream_arn: &str, _: &Consumer) -> Result<ConsumerState, ApiError> {
+        self.travel("DescribeStreamConsumer").await?;
+        Ok(ConsumerState { arn: format!("{stream_arn}/consumer/sim:1"), status: "ACTIVE".into() })
+    }
+}
+
+/// What is pushed to one subscriber.
+#[derive(Debug)]
+struct Subscribed {
+    service: Service,
+    shard: ShardId,
+    /// The sequence number that the next event begins at.
+    next: u64,
+    until: Instant,
+    ended: bool,
+}
+
+#[async_trait]
+impl Subscription for Subscribed {
+    async fn next(&mut self) -> Result<Option<Event>, ApiError> {
+        let service = &self.service;
+        sleep(Duration::from_millis(service.chance.pick(300..3000))).await;
+        service.process.thawed().await;
+        if self.ended || Instant::now() > self.until {
+            return Ok(None);
+        }
+        if service.chance.pick(0..1000) < service.failing {
+            self.ended = true;
+            return Err(error(SUBSCRIBE, "InternalFailureException"));
+        }
+        let limit = service.chance.pick(1..RECORDS + 1) as usize;
+        let (records, at_tip, at_end) = service.stream.read(&self.shard, self.next, limit);
+        self.next = records.last().map_or(self.next, |last| last.sequence + 1);
+        self.ended = at_end;
+        Ok(Some(Event {
+            records: records.into_iter().map(raw).collect(),
+            continuation: (!at_end).then(|| self.next.to_string()),
+            millis_behind: Some(if at_tip { 0 } else { 1000 }),
+            children: if at_end { service.stream.children(&self.shard) } else { Vec::new() },
+        }))
+    }
+}
+
+fn raw(record: Put) -> RawRecord {
+    RawRecord {
+        data: record.data,
+        sequence: record.sequence.to_string(),
+        partition_key: Some("k".into()),
+        arrival: Some(record.arrival),
     }
 }

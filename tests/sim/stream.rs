@@ -165,6 +165,12 @@ impl Stream {
         (records, at_tip, at_tip && shard.closed)
     }
 
+    /// The shards that a closed one was split or merged into.
+    pub fn children(&self, shard: &ShardId) -> Vec<ShardId> {
+        let state = self.0.lock().unwrap();
+        state.shards.iter().filter(|(_, child)| child.parents.contains(shard)).map(|(id, _)| id.clone()).collect()
+    }
+
     /// Where reading begins for records that arrived then or later.
     pub fn at_time(&self, shard: &ShardId, time: Millis) -> u64 {
         let state = self.0.lock().unwrap();

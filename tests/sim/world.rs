@@ -7,7 +7,7 @@ use std::time::Duration;
 use firemain::clock::Clock;
 use firemain::commit::peers::About;
 use firemain::commit::storage::Storage;
-use firemain::config::{Compression, FlushConfig, Format, FormatKind, Start};
+use firemain::config::{Compression, Consumer, FlushConfig, Format, FormatKind, Start};
 use firemain::decode::{DecodeConfig, Decoder};
 use firemain::event::{Millis, ShardId};
 use firemain::partition::KeyLimits;
@@ -50,6 +50,7 @@ pub struct World {
 struct Plan {
     flush: FlushConfig,
     start: Start,
+    fan_out: bool,
     snapshots_kept: usize,
     /// For the ids of workers: one for each process, unless that rule is broken.
     same_ids: bool,
@@ -76,6 +77,7 @@ impl World {
             open_partitions: if chance.is(20) { 2 } else { 100 },
         };
         let start = if chance.is(20) { Start::Latest } else { Start::TrimHorizon };
+        let fan_out = chance.is(30);
         let snapshots_kept = [2, 5, 500][chance.pick(0..3) as usize];
         let stream = Stream::new(chance.pick(1..5));
         let checker = Checker::new(GROUP, Arc::new(stream.clone()), snapshots_kept as u64);
@@ -85,7 +87,7 @@ impl World {
             stream,
             store: Arc::new(Recording::new(Arc::new(InMemory::new()))),
             lines: Mutex::default(),
-            plan: Plan { flush, start, snapshots_kept, same_ids },
+            plan: Plan { flush, start, fan_out, snapshots_kept, same_ids },
             began: Instant::now(),
             checked: Mutex::new((0, checker)),
         }
@@ -139,6 +141,7 @@ impl World {
         let service = Arc::new(Service::new(&self.stream, &process.chance, &process.line, process.failing));
         let (clock, start) = (process.clock.clone(), self.plan.start);
         let source = KinesisSource::over(service, "sim", start, &clock, &patience, ReadAhead::new(1 << 20)).await?;
+        let source = if self.plan.fan_out { source.fan_out(&Consumer::Name("sim".into())).await? } else { source };
         let limits = Limits {
             between_calls: Duration::from_secs(1),
             idle: Duration::from_secs(3),
