@@ -1,10 +1,12 @@
 //! Properties of decoding: the two readings agree with each other and with a plain one, and no bytes do harm.
 
+use md5::Digest;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-use super::tests::{Event, LIMIT, decode, decoder, events, gzip, record};
+use super::aggregate::tests::aggregate;
+use super::tests::{Event, LIMIT, decode, decoder, events, gzip, record, rows};
 use super::*;
 
 /// An event of a valid payload: id, whether it is a number, timestamp, message.
@@ -105,19 +107,19 @@ fn fast(json: &str, ids: Ids) -> Option<Decoded> {
 
 fn slow(json: &[u8]) -> Result<Decoded, Refusal> {
     let mut out = Decoded::default();
-    let envelope = strict::read(json, &record(""), &mut out)?;
+    let envelope = strict::read(json, &Origin::of(&record("")), &mut out)?;
     Ok(accepted(envelope, out))
 }
 
 fn accepted(envelope: Envelope<'_>, mut out: Decoded) -> Decoded {
-    let start = Mark { text: 0, rows: 0, rejections: 0, rejected: 0 };
+    let start = Mark::of(&Decoded::default());
     match envelope {
         Envelope::Control => start.back(&mut out),
         Envelope::Data(head) => {
             // Any key will do.
             let mut decoder = decoder(LIMIT);
             decoder.config.keys = KeyLimits { key: usize::MAX, segment: usize::MAX, before: 0 };
-            decoder.accept(head, &start, &record(""), &mut out).unwrap();
+            decoder.accept(head, &start, &Origin::of(&record("")), &mut out).unwrap();
         }
     }
     out
@@ -251,6 +253,54 @@ proptest! {
         } else {
             // Fields of the header that nobody reads were hit.
             prop_assert_eq!(events(&after), events(&before));
+        }
+    }
+
+    /// The user records of an aggregated record make what they make as records of their own.
+    #[test]
+    fn an_aggregate_is_its_user_records(
+        payloads in prop::collection::vec((any_payload(), any_changes(), 0u8..4), 0..6),
+        keys in prop::collection::vec("[a-zé]{1,9}", 6),
+    ) {
+        let payloads: Vec<(String, Vec<u8>)> = keys.into_iter().zip(payloads).map(|(key, (json, changes, kind))| {
+            let mut data = json.into_bytes();
+            if kind & 1 == 1 {
+                damage(&mut data, changes);
+            }
+            (key, if kind & 2 == 2 { gzip(&data) } else { data })
+        }).collect();
+        let together = decode(&[record(aggregate(&payloads))]);
+        let alone: Vec<Decoded> = payloads.iter().map(|(key, data)| {
+            decode(&[Record { partition_key: Some(key.as_str().into()), ..record(data.clone()) }])
+        }).collect();
+        prop_assert_eq!(rows(&together), alone.iter().flat_map(rows).collect::<Vec<_>>());
+        prop_assert_eq!(&together.rejections, &alone.iter().flat_map(|out| out.rejections.clone()).collect::<Vec<_>>());
+        let mut counts = Counts::default();
+        alone.iter().for_each(|out| counts += out.counts);
+        prop_assert_eq!(together.counts, Counts { records: 1, ..counts });
+    }
+
+    /// A damaged aggregate is one rejection, or what it was when only its unread fields were hit.
+    #[test]
+    fn a_damaged_aggregate_is_refused_whole(
+        payloads in prop::collection::vec(("[a-z]{1,3}", any_payload().prop_map(String::into_bytes)), 0..4),
+        changes in any_changes(),
+        repair: bool,
+    ) {
+        let whole = aggregate(&payloads);
+        let mut damaged = whole.clone();
+        damage(&mut damaged, changes);
+        if repair && damaged.len() >= 20 {
+            let end = damaged.len() - 16;
+            let digest = md5::Md5::digest(&damaged[4..end]);
+            damaged[end..].copy_from_slice(&digest);
+        }
+        let out = decode(&[record(damaged.clone())]);
+        rows(&out);
+        prop_assert_eq!(out.counts.records, 1);
+        if !repair && damaged != whole {
+            prop_assert_eq!((out.rows.len(), out.rejections.len()), (0, 1));
+            prop_assert_eq!(&out.rejections[0].payload, &damaged);
         }
     }
 

@@ -14,8 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType};
-use super::{Decoded, Row, not_decodable, reject};
-use crate::event::{Millis, Record, Rejection, RejectionCode, TIMESTAMP_LIMIT};
+use super::{Decoded, Origin, Row, not_decodable, reject};
+use crate::event::{Millis, Rejection, RejectionCode, TIMESTAMP_LIMIT};
 
 /// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
 /// can swell to when each of its many events is bad, for every payload repeats the envelope's head.
@@ -36,7 +36,7 @@ fn invalid(message: String) -> Refusal {
 }
 
 /// Reads a whole payload; its rows and the rejections of its bad events are appended to `out`.
-pub(super) fn read<'j>(json: &'j [u8], record: &Record, out: &mut Decoded) -> Result<Envelope<'j>, Refusal> {
+pub(super) fn read<'j>(json: &'j [u8], origin: &Origin<'_>, out: &mut Decoded) -> Result<Envelope<'j>, Refusal> {
     let text = same_length_text(json);
     let source = Source { json, text: &text };
     let fields = source.fields()?;
@@ -48,7 +48,7 @@ pub(super) fn read<'j>(json: &'j [u8], record: &Record, out: &mut Decoded) -> Re
             if !events.get().starts_with('[') {
                 return Err(invalid("logEvents is not a list".into()));
             }
-            let rejecter = Rejecter::new(&source, &fields, record);
+            let rejecter = Rejecter::new(&source, &fields, origin);
             let mut events = serde_json::Deserializer::from_str(events.get());
             events
                 .deserialize_seq(EventsVisitor { source: &source, rejecter, out })
@@ -322,7 +322,7 @@ impl fmt::Display for Shown<'_> {
 
 /// Puts bad events into envelopes of their own, with the head of the payload as it came.
 struct Rejecter<'a> {
-    record: &'a Record,
+    origin: &'a Origin<'a>,
     /// An envelope up to its first event.
     head: Vec<u8>,
     /// Bytes of the payloads made.
@@ -332,7 +332,7 @@ struct Rejecter<'a> {
 }
 
 impl<'a> Rejecter<'a> {
-    fn new<'t>(source: &Source<'_, 't>, fields: &Fields<'t>, record: &'a Record) -> Self {
+    fn new<'t>(source: &Source<'_, 't>, fields: &Fields<'t>, origin: &'a Origin<'a>) -> Self {
         let mut head = vec![b'{'];
         let kept = [
             ("messageType", fields.message_type),
@@ -349,7 +349,7 @@ impl<'a> Rejecter<'a> {
             }
         }
         head.extend_from_slice(b"\"logEvents\":[");
-        Self { record, head, bytes: 0, shared: None }
+        Self { origin, head, bytes: 0, shared: None }
     }
 
     fn reject(&mut self, event: &[u8], why: String, out: &mut Decoded) {
@@ -357,7 +357,7 @@ impl<'a> Rejecter<'a> {
             let payload = [&self.head[..], event, b"]}"].concat();
             // Also what a rejection costs besides.
             self.bytes += payload.len() + size_of::<Rejection>();
-            return reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+            return reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
         }
         if let Some((payload, events, _)) = &mut self.shared {
             payload.push(b',');
@@ -376,7 +376,7 @@ impl<'a> Rejecter<'a> {
         if let Some((mut payload, events, first)) = self.shared.take() {
             payload.extend_from_slice(b"]}");
             let why = format!("{events} further bad events of this record, of the first: {first}");
-            reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+            reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
         }
     }
 }
