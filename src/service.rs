@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
-use crate::decode::{DecodeConfig, Decoder};
+use crate::decode::{DecodeConfig, Decoder, Payloads};
 use crate::retry::Patience;
 use crate::source::file::{FileSource, OPEN_FILES, Progress};
 use crate::source::kinesis::KinesisSource;
@@ -114,6 +114,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         inflated_record_bytes: config.limits.inflated_record_bytes,
         table: schema.name.as_str().into(),
         keys: opened.keys,
+        payloads: Payloads::Envelopes,
     }));
     let settings = Settings {
         group: config.group.clone(),

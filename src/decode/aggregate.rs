@@ -193,7 +193,12 @@ impl Decoder {
         for field in Fields::of(&message) {
             let Field::UserRecord(encoded) = field? else { continue };
             let (partition_key, data) = user_record(user_records, encoded, &keys)?;
-            let origin = Origin { data: &data, partition_key: Some(partition_key), ..Origin::of(record) };
+            let origin = Origin {
+                data: &data,
+                partition_key: Some(partition_key),
+                user_record: Some(user_records),
+                ..Origin::of(record)
+            };
             let before = out.rejections.len();
             if is_aggregate(&data) {
                 // The library makes none. To take them apart would need a bound of its own on how deep they go.

@@ -1,22 +1,25 @@
-//! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs.
-//! An aggregated record is taken apart first; each of its user records is then decoded like a record of its own.
+//! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs, or what a plain
+//! producer wrote. An aggregated record is taken apart first; each of its user records is then decoded like a record of its own.
 //!
 //! Pure: no I/O, no clock. Nothing on the row path takes a lock or allocates per row; a [`Decoded`] is cleared and
 //! used again. Every event of every record is a row or in a rejection, and never in both; no bytes can make it panic.
 //!
 //! A payload is first read by the fast path (`envelope`), which gives up on whatever is not quite usual; then the
-//! slow path (`strict`) decides.
+//! slow path (`strict`) decides. Payloads that are no envelopes are read by `plain`, where the configuration says so.
 
 mod aggregate;
 mod envelope;
 mod inflate;
 mod libdeflate;
+mod member;
+mod plain;
 #[cfg(test)]
 mod properties;
 mod room;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::borrow::Cow;
 use std::ops::{AddAssign, Range};
@@ -26,8 +29,11 @@ use bytes::Bytes;
 
 use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflater};
+use self::plain::Unread;
+pub use self::plain::{Payloads, Plain};
 use self::room::Room;
 use self::strict::Refusal;
+pub use self::time::{BadTimeField, TimeField};
 use crate::event::{Millis, Record, Rejection, RejectionCode};
 use crate::gzip::is_gzip;
 use crate::partition::KeyLimits;
@@ -97,6 +103,7 @@ pub struct DecodeConfig {
     /// The table that the rows go to, for the length of their keys.
     pub table: Arc<str>,
     pub keys: KeyLimits,
+    pub payloads: Payloads,
 }
 
 /// Decodes records; on many threads at once, each with a [`Scratch`] of its own.
@@ -109,7 +116,7 @@ pub struct Decoder {
 #[derive(Debug)]
 pub struct Scratch {
     inflater: Inflater,
-    /// A message that comes before its id.
+    /// A message that comes before its id, or what the ids of a payload's events begin with.
     aside: Vec<u8>,
 }
 
@@ -210,53 +217,57 @@ impl Decoder {
             match inflater.inflate(origin.data, room) {
                 Ok(content) => {
                     room.take(content.len());
-                    self.payload(content, origin, aside, out);
+                    let done = self.payload(content, origin, room, aside, out);
+                    inflater.trim();
+                    return done;
                 }
                 Err(InflateError::Large) => return false,
                 Err(error) => refuse(out, origin, error.into()),
             }
-            inflater.trim();
         } else if let Err(too_large) = room.check(origin.data.len()) {
             refuse(out, origin, InflateError::from(too_large).into());
         } else {
             room.take(origin.data.len());
-            self.payload(origin.data, origin, aside, out);
+            return self.payload(origin.data, origin, room, aside, out);
         }
         true
     }
 
-    /// A whole payload, not compressed any more.
-    fn payload(&self, json: &[u8], origin: &Origin<'_>, aside: &mut Vec<u8>, out: &mut Decoded) {
-        out.counts.bytes += json.len() as u64;
-        // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
-        out.text.reserve(json.len());
+    /// A whole payload, not compressed any more. False, and nothing is done, when it is large.
+    fn payload(
+        &self,
+        content: &[u8],
+        origin: &Origin<'_>,
+        room: &mut Room,
+        aside: &mut Vec<u8>,
+        out: &mut Decoded,
+    ) -> bool {
+        out.counts.bytes += content.len() as u64;
         let mark = Mark::of(out);
-        let mut fast = |json, ids| {
-            mark.back(out);
-            envelope::read(json, ids, aside, out)
+        let read = match self.config.payloads.form(content) {
+            None => envelope(content, origin, &mark, aside, out).map_err(Unread::Refused),
+            Some((plain, form)) => plain.read(form, content, origin, room, aside, out).map(Envelope::Data),
         };
-        let envelope = match std::str::from_utf8(json) {
-            Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
-            Err(_) => None,
-        };
-        let envelope = match envelope {
-            Some(envelope) => Ok(envelope),
-            None => {
-                mark.back(out);
-                strict::read(json, origin, out)
-            }
-        };
-        let accepted = envelope.and_then(|envelope| match envelope {
+        let accepted = read.and_then(|envelope| match envelope {
             Envelope::Control => {
                 mark.back(out);
                 out.counts.control += 1;
                 Ok(())
             }
-            Envelope::Data(head) => self.accept(head, &mark, origin, out),
+            Envelope::Data(head) => self.accept(head, &mark, origin, out).map_err(Unread::Refused),
         });
-        if let Err(refusal) = accepted {
-            mark.back(out);
-            refuse(out, origin, refusal);
+        match accepted {
+            Ok(()) => true,
+            Err(Unread::Refused(refusal)) => {
+                mark.back(out);
+                refuse(out, origin, refusal);
+                true
+            }
+            Err(Unread::Large) => {
+                mark.back(out);
+                out.counts.bytes -= content.len() as u64;
+                false
+            }
         }
     }
 
@@ -283,6 +294,33 @@ impl Decoder {
     }
 }
 
+/// Reads an envelope of CloudWatch Logs, whose rows since `mark` may be those of a control message.
+fn envelope<'j>(
+    json: &'j [u8],
+    origin: &Origin<'_>,
+    mark: &Mark,
+    aside: &mut Vec<u8>,
+    out: &mut Decoded,
+) -> Result<Envelope<'j>, Refusal> {
+    // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
+    out.text.reserve(json.len());
+    let mut fast = |json, ids| {
+        mark.back(out);
+        envelope::read(json, ids, aside, out)
+    };
+    let envelope = match std::str::from_utf8(json) {
+        Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
+        Err(_) => None,
+    };
+    match envelope {
+        Some(envelope) => Ok(envelope),
+        None => {
+            mark.back(out);
+            strict::read(json, origin, out)
+        }
+    }
+}
+
 /// What a payload came in: a record, or a user record of an aggregated one.
 #[derive(Clone, Copy, Debug)]
 struct Origin<'a> {
@@ -292,12 +330,14 @@ struct Origin<'a> {
     /// Of the record, for user records too.
     sequence: &'a SequenceNumber,
     arrival: Millis,
+    /// The index of a user record in its aggregated record, from 0.
+    user_record: Option<usize>,
 }
 
 impl<'a> Origin<'a> {
     fn of(record: &'a Record) -> Self {
         let Record { data, sequence, partition_key, arrival, .. } = record;
-        Self { data, partition_key: partition_key.as_deref(), sequence, arrival: *arrival }
+        Self { data, partition_key: partition_key.as_deref(), sequence, arrival: *arrival, user_record: None }
     }
 }
 
@@ -319,6 +359,11 @@ impl Mark {
             rejections: out.rejections.len(),
             counts: out.counts,
         }
+    }
+
+    /// Bytes of the rows that came since, with their text.
+    fn row_bytes(&self, out: &Decoded) -> usize {
+        out.text.len() - self.text + (out.rows.len() - self.rows) * size_of::<Row>()
     }
 
     /// Takes back what came since.

@@ -12,8 +12,12 @@ pub(super) const LIMIT: usize = 1 << 20;
 const ARRIVAL: Millis = 1_700_000_000_123;
 
 pub(super) fn decoder(limit: usize) -> Decoder {
+    decoder_of(limit, Payloads::Envelopes)
+}
+
+pub(super) fn decoder_of(limit: usize, payloads: Payloads) -> Decoder {
     let keys = KeyLimits { key: 1024, segment: 255, before: 0 };
-    Decoder::new(DecodeConfig { inflated_record_bytes: limit, table: "log_events".into(), keys })
+    Decoder::new(DecodeConfig { inflated_record_bytes: limit, table: "log_events".into(), keys, payloads })
 }
 
 pub(super) fn record(data: impl Into<Bytes>) -> Record {
@@ -27,8 +31,12 @@ pub(super) fn gzip(content: &[u8]) -> Vec<u8> {
 }
 
 pub(super) fn decode(records: &[Record]) -> Decoded {
+    decode_as(Payloads::Envelopes, records)
+}
+
+pub(super) fn decode_as(payloads: Payloads, records: &[Record]) -> Decoded {
     let mut out = Decoded::default();
-    assert_eq!(decoder(LIMIT).decode(&mut Scratch::new(), records, true, &mut out), records.len());
+    assert_eq!(decoder_of(LIMIT, payloads).decode(&mut Scratch::new(), records, true, &mut out), records.len());
     out
 }
 

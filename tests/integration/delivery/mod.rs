@@ -13,7 +13,7 @@ use firemain::clock::Clock;
 use firemain::commit::peers::About;
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, FlushConfig, Format, FormatKind};
-use firemain::decode::{DecodeConfig, Decoder};
+use firemain::decode::{DecodeConfig, Decoder, Payloads};
 use firemain::partition::KeyLimits;
 use firemain::retry::Patience;
 use firemain::table::Schema;
@@ -57,6 +57,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
             inflated_record_bytes: 1 << 20,
             table: "log_events".into(),
             keys,
+            payloads: Payloads::Envelopes,
         })),
         schema: Schema::log_events(),
         settings,
