@@ -111,10 +111,9 @@ fn each_user_record_is_decoded_like_a_record() {
         .iter()
         .map(|rejection| (rejection.code, rejection.partition_key.as_deref().unwrap(), rejection.payload.as_ref()))
         .collect();
-    let kept = bad_event.replace("\"s\"", "\"s\"");
     assert_eq!(
         rejections,
-        [(PayloadInvalid, "b", &b"{}"[..]), (NotDecodable, "é", b""), (EventInvalid, "c", kept.as_bytes())]
+        [(PayloadInvalid, "b", &b"{}"[..]), (NotDecodable, "é", b""), (EventInvalid, "c", bad_event.as_bytes())]
     );
     assert_eq!((out.counts.records, out.counts.events, out.counts.control), (3, 4, 1));
     assert_eq!(out.payloads.len(), 3, "what is alike in an aggregate is joined, and records are not");
