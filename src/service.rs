@@ -110,11 +110,24 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
     let schema = Schema::log_events();
+    let payloads = match &config.source {
+        SourceConfig::Kinesis(stream) => stream.payloads.clone(),
+        SourceConfig::File(_) => Payloads::Envelopes,
+    };
+    if let Some(plain) = payloads.plain() {
+        // Else every event of it would be rejected.
+        opened.keys.check(schema.name.as_str(), &plain.log_group).map_err(|error| {
+            RunError::Usage(format!(
+                "`source.kinesis.log_group` can't be {:?}: {error}: give a shorter one",
+                plain.log_group
+            ))
+        })?;
+    }
     let decoder = Arc::new(Decoder::new(DecodeConfig {
         inflated_record_bytes: config.limits.inflated_record_bytes,
         table: schema.name.as_str().into(),
         keys: opened.keys,
-        payloads: Payloads::Envelopes,
+        payloads,
     }));
     let settings = Settings {
         group: config.group.clone(),

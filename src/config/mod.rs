@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::layers::{Layer, Origin};
+use crate::decode::Payloads;
 use crate::event::Millis;
 
 /// Something wrong with the configuration, and where.
@@ -139,6 +140,8 @@ pub struct KinesisConfig {
     /// The stream's name, or its ARN.
     pub stream: String,
     pub start: Start,
+    /// From the keys `decode`, `log_group`, `log_stream` and `time_field`.
+    pub payloads: Payloads,
 }
 
 /// Where a shard that the group has never seen is read from.

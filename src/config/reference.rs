@@ -41,6 +41,10 @@ destination = "s3://my-lake/logs"       # also file:///var/lib/lake and memory:/
 [source.kinesis]                        # exactly one source
 stream = "app-logs"
 start = "trim_horizon"
+decode = "auto"
+# log_group = "/agents/web"             # for records that are no envelopes of CloudWatch Logs, as log_stream
+# log_stream = "web-1"                  # and time_field
+# time_field = "time"
 # [source.file]
 # paths = ["samples/*.json.gz"]
 
@@ -142,7 +146,8 @@ fn the_example_is_valid_whole_and_says_the_defaults() {
     let said = load(Layer::new(), [], Some(("example", EXAMPLE))).unwrap();
     for key in KEYS {
         let Some((_, value, origin)) = said.values.iter().find(|(path, ..)| *path == key.path) else {
-            assert_eq!(key.path, "source.file.paths", "not in the example");
+            assert!(EXAMPLE.contains(&format!("\n# {} = ", key.path.rsplit('.').next().unwrap())), "{}", key.path);
+            assert_eq!(key.default, None, "{} is not in the example", key.path);
             continue;
         };
         assert!(matches!(origin, Origin::File { .. }), "{} is not in the example", key.path);

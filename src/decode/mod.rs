@@ -60,7 +60,7 @@ pub struct Row {
     pub message_len: u32,
 }
 
-/// What the rows of one record share.
+/// What the rows of one record share; an aggregated record may have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     pub rows: Range<usize>,

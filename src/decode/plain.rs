@@ -83,6 +83,14 @@ impl From<Full> for Unread {
 }
 
 impl Payloads {
+    /// What is told of events that are in no envelopes, where there are any.
+    pub fn plain(&self) -> Option<&Plain> {
+        match self {
+            Self::Envelopes => None,
+            Self::Any(plain) | Self::Lines(plain) | Self::Json(plain) => Some(plain),
+        }
+    }
+
     /// How this payload is read; `None`: as an envelope. In [`Payloads::Any`], what begins with an object that has a
     /// `messageType` is one, or is rejected as one.
     pub(super) fn form(&self, payload: &[u8]) -> Option<(&Plain, Form)> {

@@ -11,6 +11,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
+use crate::decode::Payloads;
 use crate::source::Batch;
 
 async fn aws(endpoint: &str) -> Aws {
@@ -35,7 +36,7 @@ async fn connect(
     start: Start,
     patience: &Patience,
 ) -> Result<KinesisSource, SourceError> {
-    let config = KinesisConfig { stream: stream.to_owned(), start };
+    let config = KinesisConfig { stream: stream.to_owned(), start, payloads: Payloads::Envelopes };
     let (clock, read_ahead) = (Clock::system(), ReadAhead::new(64 << 20));
     let aws = aws(endpoint).await;
     let source = KinesisSource::connect(&config, &aws, &clock, patience, read_ahead, Duration::ZERO).await?;
