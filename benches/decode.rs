@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use firemain::decode::{DecodeConfig, Decoded, Decoder, Scratch};
+use firemain::decode::{DecodeConfig, Decoded, Decoder, Payloads, Scratch};
 use firemain::event::Record;
 use firemain::partition::KeyLimits;
 use flate2::Compression;
@@ -111,6 +111,7 @@ fn decode(criterion: &mut Criterion) {
         inflated_record_bytes: 64 << 20,
         table: "log_events".into(),
         keys: KeyLimits { key: 1024, segment: 1024, before: 0 },
+        payloads: Payloads::Envelopes,
     });
     let mixed = |rng: &mut StdRng| match rng.random_range(0..10) {
         0 => stack_trace(rng),

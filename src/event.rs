@@ -59,7 +59,7 @@ impl fmt::Debug for ShardId {
 /// One Kinesis record, or what a file holds in its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The payload as it was put: up to 10 MiB, normally a gzip of a CloudWatch Logs envelope.
+    /// The payload as it was put: up to 10 MiB, normally a gzip of a CloudWatch Logs envelope. It may be aggregated.
     pub data: Bytes,
     /// Its place in the shard; in a file its index, from 0.
     pub sequence: SequenceNumber,
@@ -74,11 +74,11 @@ pub struct Record {
 /// Why a payload is in the error prefix. The text form is the `errorCode` and part of the key: never change one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RejectionCode {
-    /// Neither a whole, intact gzip of JSON nor JSON.
+    /// Neither a whole, intact gzip of JSON nor JSON; or of text, where that is wanted. Or a damaged aggregated record.
     NotDecodable,
-    /// Inflates past `limits.inflated_record_bytes`.
+    /// Inflates past `limits.inflated_record_bytes`, or would take more memory than that allows.
     TooLarge,
-    /// JSON, but no envelope of CloudWatch Logs.
+    /// JSON, but no envelope of CloudWatch Logs; or not only objects, where these are wanted.
     PayloadInvalid,
     /// One event of an otherwise good payload.
     EventInvalid,
@@ -110,10 +110,12 @@ pub struct Rejection {
     pub code: RejectionCode,
     /// One sentence for a person: which field, which value, which limit.
     pub message: String,
-    /// Exactly what must be delivered again: the record as it came, or an envelope around the bad event alone.
+    /// Exactly what must be delivered again: the record or user record as it came, or the bad event alone, in an
+    /// envelope if it came in one.
     pub payload: Bytes,
     /// The record that it came in.
     pub sequence: SequenceNumber,
+    /// The user record's, if its record is aggregated.
     pub partition_key: Option<Box<str>>,
     pub arrival: Millis,
 }

@@ -16,7 +16,7 @@ use crate::commit::log;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
-use crate::decode::{DecodeConfig, Decoder};
+use crate::decode::{DecodeConfig, Decoder, Payloads};
 use crate::retry::Patience;
 use crate::source::file::{FileSource, OPEN_FILES, Progress};
 use crate::source::kinesis::KinesisSource;
@@ -112,10 +112,24 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
     let schema = Schema::log_events();
+    let payloads = match &config.source {
+        SourceConfig::Kinesis(stream) => stream.payloads.clone(),
+        SourceConfig::File(_) => Payloads::Envelopes,
+    };
+    if let Some(plain) = payloads.plain() {
+        // Else every event of it would be rejected.
+        opened.keys.check(schema.name.as_str(), &plain.log_group).map_err(|error| {
+            RunError::Usage(format!(
+                "`source.kinesis.log_group` can't be {:?}: {error}: give a shorter one",
+                plain.log_group
+            ))
+        })?;
+    }
     let decoder = Arc::new(Decoder::new(DecodeConfig {
         inflated_record_bytes: config.limits.inflated_record_bytes,
         table: schema.name.as_str().into(),
         keys: opened.keys,
+        payloads,
     }));
     let settings = Settings {
         group: config.group.clone(),

@@ -298,7 +298,7 @@ pub(super) mod tests {
         let state = group().commit(&worker(1), &step("a", Position::TrimHorizon, Position::End)).unwrap();
         let state = state.register(&worker(2), "arn", 0).unwrap();
         let gone = BTreeSet::from(["a".into(), "b".into()]);
-        let none = BTreeSet::new();
+        let (none, dead) = (BTreeSet::new(), BTreeSet::from([worker(1)]));
         let by = |dead| Claim { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, dead };
         let without = state.claim(&worker(2), &by(&none)).unwrap();
         assert_eq!(
@@ -307,12 +307,13 @@ pub(super) mod tests {
             "who owns b may still read it"
         );
         assert_eq!(without.totals.expired, 0);
-        let without = without.claim(&worker(2), &by(&BTreeSet::from([worker(1)]))).unwrap();
+        let without = without.claim(&worker(2), &by(&dead)).unwrap();
         assert_eq!((without.shards.len(), without.totals.expired), (0, 1));
 
         // Who listed a shard before it was forgotten does not bring it back.
         let known = [shard("a", &[])];
-        let claim = Claim { known: &known, gone: &BTreeSet::new(), ..by(&none) };
+        let nothing = BTreeSet::new();
+        let claim = Claim { known: &known, gone: &nothing, ..by(&none) };
         assert_eq!(without.claim(&worker(2), &claim), Err(Refused::Nothing));
         let later = without.claim(&worker(2), &Claim { seen: without.forgot, ..claim }).unwrap();
         assert_eq!(later.shards.len(), 1);

@@ -8,6 +8,7 @@ use super::{
     BadConfig, Compression, Config, Consumer, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind, KinesisConfig,
     LimitsConfig, Loaded, Mode, Problem, SourceConfig, values,
 };
+use crate::decode::{Payloads, Plain};
 
 /// Parses every value; `problems` are those that are known already.
 pub fn build(said: &Layer, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
@@ -63,7 +64,9 @@ impl Builder<'_> {
             let stream = self.text("source.kinesis.stream", values::stream);
             let start = self.text("source.kinesis.start", values::start);
             let mode = self.mode(stream.as_deref());
-            return Some(SourceConfig::Kinesis(KinesisConfig { stream: stream?, start: start?, mode: mode? }));
+            let payloads = self.payloads();
+            let (stream, start, mode, payloads) = (stream?, start?, mode?, payloads?);
+            return Some(SourceConfig::Kinesis(KinesisConfig { stream, start, mode, payloads }));
         }
         if has("source.file.") {
             let paths = self.list("source.file.paths")?;
@@ -109,6 +112,51 @@ impl Builder<'_> {
                 let message =
                     format!("`{path}` has no use while `{MODE}` is polling: remove it, or set `{MODE}` to fan_out");
                 self.conflict(path, &message)
+            }
+        }
+    }
+
+    fn payloads(&mut self) -> Option<Payloads> {
+        const LOG_GROUP: &str = "source.kinesis.log_group";
+        const LOG_STREAM: &str = "source.kinesis.log_stream";
+        const TIME_FIELD: &str = "source.kinesis.time_field";
+        let log_group = self.if_said(LOG_GROUP, |builder, path| builder.text(path, values::log_name));
+        let log_stream = self.if_said(LOG_STREAM, |builder, path| builder.text(path, values::log_name));
+        let time_field = self.if_said(TIME_FIELD, |builder, path| builder.text(path, values::time_field));
+        let decode = self.choice("source.kinesis.decode")?;
+        let (log_group, log_stream, time_field) = (log_group?, log_stream?, time_field?);
+        // What would never be used is a mistake.
+        let unused = match (decode, &log_group) {
+            ("cloudwatch", _) => [log_group.is_some(), log_stream.is_some(), time_field.is_some()],
+            ("lines", _) => [false, false, time_field.is_some()],
+            ("auto", None) => [false, log_stream.is_some(), time_field.is_some()],
+            _ => [false; 3],
+        };
+        let why = match decode {
+            "auto" => {
+                "`source.kinesis.decode` is \"auto\" and `source.kinesis.log_group` is not set: set it, or remove this"
+                    .to_owned()
+            }
+            _ => format!(
+                "`source.kinesis.decode` is \"{decode}\", which has no use for it: remove it, or choose another"
+            ),
+        };
+        for (path, _) in [LOG_GROUP, LOG_STREAM, TIME_FIELD].into_iter().zip(unused).filter(|(_, unused)| *unused) {
+            self.wrong::<()>(path, &why);
+        }
+        if unused.contains(&true) {
+            return None;
+        }
+        match (decode, log_group) {
+            ("cloudwatch", _) | ("auto", None) => Some(Payloads::Envelopes),
+            (_, None) => self.missing(LOG_GROUP, &format!("`source.kinesis.decode` \"{decode}\" needs it")),
+            (_, Some(log_group)) => {
+                let plain = Plain { log_group, log_stream, time_field };
+                Some(match decode {
+                    "lines" => Payloads::Lines(plain),
+                    "json" => Payloads::Json(plain),
+                    _ => Payloads::Any(plain),
+                })
             }
         }
     }
@@ -236,16 +284,21 @@ impl Builder<'_> {
         let key = keys::get(path);
         let default = || key.default.map(|text| Value::Text(text.to_owned()));
         let value = self.said.get(path).map(|said| said.value.clone()).or_else(default);
-        if value.is_none() {
-            let flag = key.flag.map(|flag| format!(" or {flag}")).unwrap_or_default();
-            let message = format!(
-                "`{path}` is missing: set it in the file, or by {}{flag}: {}",
-                key.variable(),
-                key.values.describe()
-            );
-            self.problems.push(Problem { subject: path.to_owned(), place: None, message });
-        }
-        value
+        value.or_else(|| self.missing(path, ""))
+    }
+
+    /// A problem with a key that must be set; `why` may be empty.
+    fn missing<T>(&mut self, path: &'static str, why: &str) -> Option<T> {
+        let key = keys::get(path);
+        let flag = key.flag.map(|flag| format!(" or {flag}")).unwrap_or_default();
+        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+        let message = format!(
+            "`{path}` is missing{why}: set it in the file, or by {}{flag}: {}",
+            key.variable(),
+            key.values.describe()
+        );
+        self.problems.push(Problem { subject: path.to_owned(), place: None, message });
+        None
     }
 
     /// A problem of a key with what was said for others.

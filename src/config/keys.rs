@@ -152,6 +152,39 @@ pub const KEYS: &[Key] = &[
          registered. It is never deregistered, since other workers read as it too: that is left to you.",
     ),
     key(
+        "source.kinesis.decode",
+        Values::Choice(&["auto", "cloudwatch", "lines", "json"]),
+        Some("auto"),
+        "What the payloads of the records are, gzip or not. `cloudwatch`: envelopes of CloudWatch Logs; others are \
+         rejected. `lines`: UTF-8 text, each line that is not empty an event. `json`: objects one after the other, \
+         each an event whose message is the object as it was written. What is not so is rejected whole. `auto`: with \
+         `log_group`, as each payload looks: one that begins with an object with a `messageType` is an envelope, one of \
+         objects is as with `json`, other text as with `lines`; without `log_group`, as `cloudwatch`. Records that the \
+         Kinesis Producer Library aggregated are taken apart first. An event of `lines` or `json` has the id `<sequence \
+         number>-<n>`, or `<sequence number>-<user record>-<n>` out of an aggregated record, both counted from 0.",
+    ),
+    key(
+        "source.kinesis.log_group",
+        Values::Text("1 to 512 bytes without control characters, such as \"/agents/web\""),
+        None,
+        "The log group of events that come without one: with `decode` `lines` or `json` it has to be set; with `auto` it \
+         makes payloads that are no envelopes events instead of rejections.",
+    ),
+    key(
+        "source.kinesis.log_stream",
+        Values::Text("1 to 512 bytes without control characters, such as \"web-1\""),
+        None,
+        "The log stream of the same events. They have none without it.",
+    ),
+    key(
+        "source.kinesis.time_field",
+        Values::Text("a field's name, or several with dots between them, such as \"time\" or \"event.time\""),
+        None,
+        "Where an object of `json` (or `auto`) has its time: a number since 1970, of seconds when it is below 10^11 and \
+         else of milliseconds, or a text as in RFC 3339, without an offset UTC. An object without it, or with another \
+         value there, is rejected as `Event.Invalid`. Without this key the time of an event is the arrival of its record.",
+    ),
+    key(
         "source.file.paths",
         Values::List("a list of globs, such as [\"samples/*.json.gz\"]; \"-\" is standard input"),
         None,
@@ -211,8 +244,9 @@ pub const KEYS: &[Key] = &[
         "limits.inflated_record_bytes",
         Values::Size("1KiB", "1GiB"),
         Some("64MiB"),
-        "A record that inflates past this is rejected as `Record.TooLarge`: a guard against decompression bombs. One \
-         such record at a time is in memory, up to three times over.",
+        "A record that inflates past this is rejected as `Record.TooLarge`: a guard against decompression bombs. Of an \
+         aggregated record the sum counts: user records that no longer fit are rejected one by one. Of `lines` and `json` \
+         rows may take twice as much. One such record at a time is in memory, up to three times over.",
     ),
 ];
 

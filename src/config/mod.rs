@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::layers::{Layer, Origin};
+use crate::decode::Payloads;
 use crate::event::Millis;
 
 /// Something wrong with the configuration, and where.
@@ -140,6 +141,8 @@ pub struct KinesisConfig {
     pub stream: String,
     pub start: Start,
     pub mode: Mode,
+    /// From the keys `decode`, `log_group`, `log_stream` and `time_field`.
+    pub payloads: Payloads,
 }
 
 /// How the shards of a stream are read.

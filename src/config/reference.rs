@@ -44,6 +44,10 @@ start = "trim_horizon"
 mode = "polling"                        # or "fan_out", with one of
 # consumer_name = "firemain"
 # consumer_arn = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs/consumer/firemain:1711083600"
+decode = "auto"
+# log_group = "/agents/web"             # for records that are no envelopes of CloudWatch Logs, as log_stream
+# log_stream = "web-1"                  # and time_field
+# time_field = "time"
 # [source.file]
 # paths = ["samples/*.json.gz"]
 
@@ -148,8 +152,8 @@ fn the_example_is_valid_whole_and_says_the_defaults() {
     let said = load(Layer::new(), [], Some(("example", EXAMPLE))).unwrap();
     for key in KEYS {
         let Some((_, value, origin)) = said.values.iter().find(|(path, ..)| *path == key.path) else {
-            let others = ["source.file.paths", "source.kinesis.consumer_arn", "source.kinesis.consumer_name"];
-            assert!(others.contains(&key.path), "{} is not in the example", key.path);
+            assert!(EXAMPLE.contains(&format!("\n# {} = ", key.path.rsplit('.').next().unwrap())), "{}", key.path);
+            assert_eq!(key.default, None, "{} is not in the example", key.path);
             continue;
         };
         assert!(matches!(origin, Origin::File { .. }), "{} is not in the example", key.path);

@@ -8,9 +8,14 @@ use proptest::prelude::*;
 use super::keys::{KEYS, Key, Values};
 use super::layers::{Layer, Origin, SOURCE_URL, Said, Value};
 use super::*;
+use crate::decode::Plain;
 
 /// A file that lacks nothing.
 const GOOD: &str = "destination = \"memory:///\"\n[source.file]\npaths = [\"x\"]\n";
+
+fn kinesis(stream: &str, start: Start) -> KinesisConfig {
+    KinesisConfig { stream: stream.to_owned(), start, mode: Mode::Polling, payloads: Payloads::Envelopes }
+}
 
 fn flags(said: &[(&'static str, &'static str, &str)]) -> Layer {
     let entry = |&(path, flag, text): &(&'static str, &'static str, &str)| {
@@ -79,11 +84,7 @@ fn the_defaults_are_those_of_the_contract() {
         shutdown_timeout: Duration::from_secs(110),
         stuck_after: Duration::from_secs(600),
         destination: Destination::S3 { bucket: "my-lake".to_owned(), prefix: "logs".to_owned() },
-        source: SourceConfig::Kinesis(KinesisConfig {
-            stream: "app-logs".to_owned(),
-            start: Start::TrimHorizon,
-            mode: Mode::Polling,
-        }),
+        source: SourceConfig::Kinesis(kinesis("app-logs", Start::TrimHorizon)),
         flush: FlushConfig {
             interval: Duration::from_secs(300),
             buffer_bytes: 256 << 20,
@@ -109,6 +110,10 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_SOURCE__KINESIS__START", "2024-03-22T05:00:00+01:00"),
         ("FIREMAIN_SOURCE__KINESIS__MODE", "fan_out"),
         ("FIREMAIN_SOURCE__KINESIS__CONSUMER_NAME", "firemain"),
+        ("FIREMAIN_SOURCE__KINESIS__DECODE", "json"),
+        ("FIREMAIN_SOURCE__KINESIS__LOG_GROUP", "/agents/web"),
+        ("FIREMAIN_SOURCE__KINESIS__LOG_STREAM", "web-1"),
+        ("FIREMAIN_SOURCE__KINESIS__TIME_FIELD", "event.time"),
         ("FIREMAIN_FLUSH__INTERVAL", "1500ms"),
         ("FIREMAIN_FLUSH__BUFFER_BYTES", "1GiB"),
         ("FIREMAIN_FLUSH__OBJECT_BYTES", "128MB"),
@@ -123,7 +128,10 @@ fn every_key_can_be_set_from_the_environment() {
     for key in KEYS.iter().filter(|key| !others.contains(&key.path)) {
         assert!(said.iter().any(|(name, _)| *name == *key.variable()), "{} is not tried here", key.path);
     }
-    let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs".to_owned();
+    let stream = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs";
+    let time_field = Some("event.time".parse().unwrap());
+    let payloads =
+        Payloads::Json(Plain { log_group: "/agents/web".into(), log_stream: Some("web-1".into()), time_field });
     let expected = Config {
         group: "blue".to_owned(),
         lease_timeout: Duration::from_secs(1),
@@ -131,9 +139,9 @@ fn every_key_can_be_set_from_the_environment() {
         stuck_after: Duration::from_secs(90),
         destination: Destination::File { folder: PathBuf::from("/var/lib/lake") },
         source: SourceConfig::Kinesis(KinesisConfig {
-            stream,
-            start: Start::At(1_711_080_000_000),
             mode: Mode::FanOut(Consumer::Name("firemain".to_owned())),
+            payloads,
+            ..kinesis(stream, Start::At(1_711_080_000_000))
         }),
         flush: FlushConfig {
             interval: Duration::from_millis(1500),
@@ -233,6 +241,66 @@ fn wrong_texts_are_told_from_any_layer() {
         let said = [("FIREMAIN_SOURCE__KINESIS__STREAM", "s"), ("FIREMAIN_SOURCE__KINESIS__START", start)];
         assert!(wrong(from_variables(&said)).contains("`source.kinesis.start`"), "{start}");
     }
+}
+
+#[test]
+fn how_payloads_are_read_is_said_by_keys_that_agree() {
+    let payloads = |more: &str| {
+        let file = format!("destination = \"memory:///\"\n[source.kinesis]\nstream = \"s\"\n{more}\n");
+        from_file(&file).map(|loaded| match loaded.config.source {
+            SourceConfig::Kinesis(config) => config.payloads,
+            SourceConfig::File(_) => unreachable!("the file names a stream"),
+        })
+    };
+    let plain = Plain { log_group: "g".into(), log_stream: None, time_field: None };
+    let timed = Plain { time_field: Some("t".parse().unwrap()), ..plain.clone() };
+    for (more, expected) in [
+        ("", Payloads::Envelopes),
+        ("decode = \"auto\"", Payloads::Envelopes),
+        ("decode = \"cloudwatch\"", Payloads::Envelopes),
+        ("log_group = \"g\"", Payloads::Any(plain.clone())),
+        ("log_group = \"g\"\ntime_field = \"t\"", Payloads::Any(timed.clone())),
+        ("decode = \"lines\"\nlog_group = \"g\"", Payloads::Lines(plain.clone())),
+        ("decode = \"json\"\nlog_group = \"g\"\ntime_field = \"t\"", Payloads::Json(timed)),
+        (
+            "decode = \"json\"\nlog_group = \"g\"\nlog_stream = \"s\"",
+            Payloads::Json(Plain { log_stream: Some("s".into()), ..plain }),
+        ),
+    ] {
+        assert_eq!(payloads(more).unwrap(), expected, "{more}");
+    }
+    let none = |more: &str| payloads(more).unwrap_err().0.iter().map(ToString::to_string).collect::<Vec<_>>();
+    for (more, parts) in [
+        (
+            "decode = \"xml\"",
+            &["c.toml:4:1: ", "`source.kinesis.decode` can't be \"xml\"", "cloudwatch, lines or json"][..],
+        ),
+        ("decode = \"lines\"", &["`source.kinesis.log_group` is missing", "decode` \"lines\" needs it", "__LOG_GROUP"]),
+        ("decode = \"json\"", &["`source.kinesis.log_group` is missing", "decode` \"json\" needs it"]),
+        (
+            "log_group = \"g\"\ndecode = \"cloudwatch\"",
+            &["c.toml:4:1: ", "log_group` can't be \"g\"", "\"cloudwatch\", which"],
+        ),
+        (
+            "log_stream = \"s\"\ndecode = \"cloudwatch\"",
+            &["log_stream` can't be \"s\"", "\"cloudwatch\", which has no use"],
+        ),
+        (
+            "time_field = \"t\"\ndecode = \"lines\"\nlog_group = \"g\"",
+            &["time_field` can't be \"t\"", "\"lines\", which"],
+        ),
+        ("log_stream = \"s\"", &["log_stream` can't be \"s\"", "`source.kinesis.log_group` is not set"]),
+        ("time_field = \"t\"", &["time_field` can't be \"t\"", "`source.kinesis.log_group` is not set"]),
+        ("log_group = \"\"", &["log_group` can't be \"\"", "1 to 512 bytes"]),
+        ("log_group = \"a\\nb\"", &["log_group` can't be", "without control characters"]),
+        ("log_group = 7", &["log_group` can't be 7"]),
+        ("log_group = \"g\"\ntime_field = \"a..b\"", &["time_field` can't be \"a..b\"", "a name in it is empty"]),
+    ] {
+        let lines = none(more);
+        assert_eq!(lines.len(), 1, "{lines:#?}");
+        assert!(parts.iter().all(|part| lines[0].contains(part)), "{parts:?} in {}", lines[0]);
+    }
+    assert_eq!(none("log_group = \"g\"\nlog_stream = \"s\"\ndecode = \"cloudwatch\"").len(), 2, "all are told");
 }
 
 #[test]
@@ -343,12 +411,12 @@ fn the_topmost_layer_that_names_a_source_decides_its_kind() {
     let arn = "arn:aws:kinesis:eu-west-1:1:stream/b";
     for stream in ["b", arn] {
         let said = load(url(&format!("kinesis://{stream}")), [], Some(("c.toml", file))).unwrap();
-        let expected = KinesisConfig { stream: stream.to_owned(), start: Start::Latest, mode: Mode::Polling };
+        let expected = kinesis(stream, Start::Latest);
         assert_eq!(said.config.source, SourceConfig::Kinesis(expected));
     }
     let said =
         load(Layer::new(), variables(&[("FIREMAIN_SOURCE__KINESIS__START", "trim_horizon")]), Some(("c.toml", file)));
-    let expected = KinesisConfig { stream: "a".to_owned(), start: Start::TrimHorizon, mode: Mode::Polling };
+    let expected = kinesis("a", Start::TrimHorizon);
     assert_eq!(said.unwrap().config.source, SourceConfig::Kinesis(expected));
     let said = load(url("file:///a,b"), [], Some(("c.toml", file))).unwrap();
     assert_eq!(said.config.source, SourceConfig::File(FileConfig { paths: vec!["/a,b".to_owned()] }));
@@ -424,7 +492,7 @@ proptest! {
 
 const STREAM_ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs";
 
-fn kinesis(stream: &str, more: &str) -> Result<Loaded, BadConfig> {
+fn from_stream(stream: &str, more: &str) -> Result<Loaded, BadConfig> {
     from_file(&format!("destination = \"memory:///\"\n[source.kinesis]\nstream = \"{stream}\"\n{more}"))
 }
 
@@ -432,11 +500,11 @@ fn kinesis(stream: &str, more: &str) -> Result<Loaded, BadConfig> {
 fn fan_out_reads_as_the_one_consumer_that_is_said() {
     let arn = format!("{STREAM_ARN}/consumer/firemain:1711083600");
     for stream in [STREAM_ARN, "app-logs"] {
-        let said = kinesis(stream, &format!("mode = \"fan_out\"\nconsumer_arn = \"{arn}\"\n")).unwrap();
+        let said = from_stream(stream, &format!("mode = \"fan_out\"\nconsumer_arn = \"{arn}\"\n")).unwrap();
         let SourceConfig::Kinesis(said) = said.config.source else { panic!("another source") };
         assert_eq!(said.mode, Mode::FanOut(Consumer::Arn(arn.clone())));
     }
-    let said = kinesis("app-logs", "mode = \"fan_out\"\nconsumer_name = \"firemain\"\n").unwrap();
+    let said = from_stream("app-logs", "mode = \"fan_out\"\nconsumer_name = \"firemain\"\n").unwrap();
     let SourceConfig::Kinesis(said) = said.config.source else { panic!("another source") };
     assert_eq!(said.mode, Mode::FanOut(Consumer::Name("firemain".to_owned())));
 }
@@ -447,7 +515,7 @@ fn a_consumer_goes_with_fan_out_and_there_is_one() {
     let name = "consumer_name = \"firemain\"\n";
     let fan_out = "mode = \"fan_out\"\n";
     let says = |stream: &str, more: String, place: &str, told: &[&str]| {
-        let line = wrong(kinesis(stream, &more));
+        let line = wrong(from_stream(stream, &more));
         assert!(line.starts_with(place) && told.iter().all(|part| line.contains(part)), "{line}");
     };
     let all = ["source.kinesis.mode", "source.kinesis.consumer_arn", "source.kinesis.consumer_name"];

@@ -7,12 +7,17 @@ use chrono::DateTime;
 use object_store::path::Path;
 
 use super::{Destination, Start};
+use crate::decode::{BadTimeField, TimeField};
 
 const LONGEST_NAME: usize = 128;
 /// Bytes of the destination's prefix and of the error prefix. S3 takes 1,024 for a whole key: with these, every key
 /// that does not hold a log group fits.
 const LONGEST_DESTINATION_PREFIX: usize = 512;
 const LONGEST_ERRORS_PREFIX: usize = 200;
+/// Bytes of a log group's or log stream's name: CloudWatch Logs takes 512 characters.
+const LONGEST_LOG_NAME: usize = 512;
+/// Bytes of the path of a field.
+const LONGEST_FIELD: usize = 256;
 /// What else is in the lake, by its first folder.
 const TAKEN: [&str; 2] = ["_firemain", "log_events"];
 
@@ -92,6 +97,20 @@ pub fn start(text: &str) -> Result<Start, String> {
             Err(_) => Err(String::new()),
         },
     }
+}
+
+/// The name of a log group or log stream.
+pub fn log_name(text: &str) -> Result<Box<str>, String> {
+    let is_name = (1..=LONGEST_LOG_NAME).contains(&text.len()) && !text.contains(char::is_control);
+    if is_name { Ok(text.into()) } else { Err(String::new()) }
+}
+
+/// The field of an object's time.
+pub fn time_field(text: &str) -> Result<TimeField, String> {
+    if text.len() > LONGEST_FIELD {
+        return Err(format!("it has {} bytes, of at most {LONGEST_FIELD}", text.len()));
+    }
+    text.parse().map_err(|error: BadTimeField| error.to_string())
 }
 
 /// A destination's URL. Paths are taken as they are: nothing in them is percent-decoded.

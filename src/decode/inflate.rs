@@ -1,14 +1,15 @@
 //! A gzip in memory becomes the bytes that it holds, never more of them than a limit.
 //!
-//! Invariant: memory is bounded by the limit, whatever the input claims about itself, and by [`LARGE`] where that is
-//! asked for. The usual single member goes through libdeflate in one call; everything else, and everything that
-//! libdeflate refuses, goes member by member through a streaming decoder, which decides.
+//! Invariant: memory is bounded by the room that there is, whatever the input claims about itself. The usual single
+//! member goes through libdeflate in one call; everything else, and everything that libdeflate refuses, goes member by
+//! member through a streaming decoder, which decides.
 
 use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
 
 use super::libdeflate::Decompressor;
+use super::room::{Room, TooLarge};
 use crate::gzip::{Damage, is_gzip};
 
 /// A buffer of more bytes is given back after its record: far above what a normal record needs.
@@ -34,10 +35,10 @@ pub(super) struct Inflater {
 /// Why a gzip has no content. Messages hold nothing of the input.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum InflateError {
-    #[error("inflates past {0} bytes (limits.inflated_record_bytes)")]
-    TooLarge(usize),
-    /// Maybe: to be tried again when a large one may be.
-    #[error("inflates past {LARGE} bytes")]
+    #[error(transparent)]
+    TooLarge(#[from] TooLarge),
+    /// Past what may be now: to be tried again when a large one may be.
+    #[error("inflates past what may be at once")]
     Large,
     #[error(transparent)]
     Damaged(#[from] Damage),
@@ -48,17 +49,15 @@ impl Inflater {
         Self { libdeflate: Decompressor::new(), buffer: Vec::new() }
     }
 
-    /// Inflates all members of `data`, which must be nothing but members; past [`LARGE`] bytes only where `large` says
-    /// so.
-    pub(super) fn inflate(&mut self, data: &[u8], limit: usize, large: bool) -> Result<&[u8], InflateError> {
-        let room = if large { limit } else { limit.min(LARGE) };
-        let inflated = self.whole(data, limit, room).unwrap_or_else(|| self.members(data, room));
-        match inflated {
+    /// Inflates all members of `data`, which must be nothing but members, as far as there is room.
+    pub(super) fn inflate(&mut self, data: &[u8], room: &Room) -> Result<&[u8], InflateError> {
+        let (left, now) = (room.left(), room.left_now());
+        match self.whole(data, left, now).unwrap_or_else(|| self.members(data, now)) {
             Ok(len) => Ok(&self.buffer[..len]),
             Err(error) => {
                 self.trim();
                 Err(match error {
-                    InflateError::TooLarge(_) if room < limit => InflateError::Large,
+                    InflateError::Large if now == left => room.too_large().into(),
                     error => error,
                 })
             }
@@ -73,7 +72,7 @@ impl Inflater {
     }
 
     /// The usual case: one member that says its length truly. `None` when it is anything else.
-    fn whole(&mut self, data: &[u8], limit: usize, room: usize) -> Option<Result<usize, InflateError>> {
+    fn whole(&mut self, data: &[u8], limit: usize, now: usize) -> Option<Result<usize, InflateError>> {
         // libdeflate passes over the checksum of a header (flag 2), which nearly nobody writes.
         if data.len() < SHORTEST_MEMBER || data[3] & 2 != 0 {
             return None;
@@ -83,8 +82,8 @@ impl Inflater {
         if claimed > limit || claimed > data.len().saturating_mul(MOST_PER_BYTE) {
             return None;
         }
-        if claimed > room {
-            return Some(Err(InflateError::TooLarge(room)));
+        if claimed > now {
+            return Some(Err(InflateError::Large));
         }
         self.grow(claimed);
         let member = self.libdeflate.gzip(data, &mut self.buffer[..claimed])?;
@@ -103,7 +102,7 @@ impl Inflater {
                 if filled == limit {
                     // Not a byte more, but its checksum and length are still to be read.
                     if member.read(&mut [0]).map_err(damaged)? > 0 {
-                        return Err(InflateError::TooLarge(limit));
+                        return Err(InflateError::Large);
                     }
                     break;
                 }

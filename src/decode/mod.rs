@@ -1,19 +1,25 @@
-//! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs.
+//! Records become rows and rejections: bounded inflation, then the envelope of CloudWatch Logs, or what a plain
+//! producer wrote. An aggregated record is taken apart first; each of its user records is then decoded like a record of its own.
 //!
 //! Pure: no I/O, no clock. Nothing on the row path takes a lock or allocates per row; a [`Decoded`] is cleared and
 //! used again. Every event of every record is a row or in a rejection, and never in both; no bytes can make it panic.
 //!
 //! A payload is first read by the fast path (`envelope`), which gives up on whatever is not quite usual; then the
-//! slow path (`strict`) decides.
+//! slow path (`strict`) decides. Payloads that are no envelopes are read by `plain`, where the configuration says so.
 
+mod aggregate;
 mod envelope;
 mod inflate;
 mod libdeflate;
+mod member;
+mod plain;
 #[cfg(test)]
 mod properties;
+mod room;
 mod strict;
 #[cfg(test)]
 mod tests;
+mod time;
 
 use std::borrow::Cow;
 use std::ops::{AddAssign, Range};
@@ -23,10 +29,15 @@ use bytes::Bytes;
 
 use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflater};
+use self::plain::Unread;
+pub use self::plain::{Payloads, Plain};
+use self::room::Room;
 use self::strict::Refusal;
+pub use self::time::{BadTimeField, TimeField};
 use crate::event::{Millis, Record, Rejection, RejectionCode};
 use crate::gzip::is_gzip;
 use crate::partition::KeyLimits;
+use crate::position::SequenceNumber;
 
 /// The rows, rejections and counts of some records of one shard.
 #[derive(Debug, Default)]
@@ -49,7 +60,7 @@ pub struct Row {
     pub message_len: u32,
 }
 
-/// What the rows of one record share.
+/// What the rows of one record share; an aggregated record may have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
     pub rows: Range<usize>,
@@ -62,13 +73,14 @@ pub struct Payload {
 /// What was seen: the books of a commit. Every event of every record is a row or in a rejection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// As they are read from the source: an aggregated one is one, however many user records it holds.
     pub records: u64,
     /// Events that became rows.
     pub events: u64,
     pub rejections: u64,
     /// Control messages.
     pub control: u64,
-    /// Bytes of JSON after inflation.
+    /// Bytes of payloads after inflation.
     pub bytes: u64,
 }
 
@@ -85,11 +97,13 @@ impl AddAssign for Counts {
 /// What a decoder is told.
 #[derive(Clone, Debug)]
 pub struct DecodeConfig {
-    /// `limits.inflated_record_bytes`, for a payload that isn't compressed too.
+    /// `limits.inflated_record_bytes`, for a payload that isn't compressed too; of an aggregated record for the sum of
+    /// its user records.
     pub inflated_record_bytes: usize,
     /// The table that the rows go to, for the length of their keys.
     pub table: Arc<str>,
     pub keys: KeyLimits,
+    pub payloads: Payloads,
 }
 
 /// Decodes records; on many threads at once, each with a [`Scratch`] of its own.
@@ -102,7 +116,7 @@ pub struct Decoder {
 #[derive(Debug)]
 pub struct Scratch {
     inflater: Inflater,
-    /// A message that comes before its id.
+    /// A message that comes before its id, or what the ids of a payload's events begin with.
     aside: Vec<u8>,
 }
 
@@ -177,67 +191,88 @@ impl Decoder {
 
     /// False when the record is left as it is, for it is large.
     fn record(&self, scratch: &mut Scratch, record: &Record, large: bool, out: &mut Decoded) -> bool {
-        let Scratch { inflater, aside } = scratch;
-        aside.clear();
-        aside.shrink_to(KEPT);
-        let limit = self.config.inflated_record_bytes;
+        let mut room = Room::new(self.config.inflated_record_bytes, large);
+        let origin = Origin::of(record);
         if let Some(flaw) = &record.flaw {
-            refuse(out, record, not_decodable(flaw));
-        } else if record.data.is_empty() {
-            refuse(out, record, not_decodable("the record is empty"));
-        } else if is_gzip(&record.data) {
-            match inflater.inflate(&record.data, limit, large) {
-                Ok(content) => self.payload(content, record, aside, out),
-                Err(InflateError::Large) => return false,
-                Err(error) => refuse(out, record, error.into()),
+            refuse(out, &origin, not_decodable(flaw));
+        } else if aggregate::is_aggregate(&record.data) {
+            if !self.aggregate(scratch, record, &mut room, out) {
+                return false;
             }
-            inflater.trim();
-        } else if record.data.len() > limit {
-            refuse(out, record, InflateError::TooLarge(limit).into());
-        } else {
-            self.payload(&record.data, record, aside, out);
+        } else if !self.part(scratch, &origin, &mut room, out) {
+            return false;
         }
         out.counts.records += 1;
         true
     }
 
-    /// A whole payload, not compressed any more.
-    fn payload(&self, json: &[u8], record: &Record, aside: &mut Vec<u8>, out: &mut Decoded) {
-        out.counts.bytes += json.len() as u64;
-        // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
-        out.text.reserve(json.len());
-        let mark = Mark::of(out);
-        let mut fast = |json, ids| {
-            mark.back(out);
-            envelope::read(json, ids, aside, out)
-        };
-        let envelope = match std::str::from_utf8(json) {
-            Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
-            Err(_) => None,
-        };
-        let envelope = match envelope {
-            Some(envelope) => Ok(envelope),
-            None => {
-                mark.back(out);
-                strict::read(json, record, out)
+    /// A record that is not aggregated, or a user record. False, and nothing is done, when it is large.
+    fn part(&self, scratch: &mut Scratch, origin: &Origin<'_>, room: &mut Room, out: &mut Decoded) -> bool {
+        let Scratch { inflater, aside } = scratch;
+        aside.clear();
+        aside.shrink_to(KEPT);
+        if origin.data.is_empty() {
+            refuse(out, origin, not_decodable("the record is empty"));
+        } else if is_gzip(origin.data) {
+            match inflater.inflate(origin.data, room) {
+                Ok(content) => {
+                    room.take(content.len());
+                    let done = self.payload(content, origin, room, aside, out);
+                    inflater.trim();
+                    return done;
+                }
+                Err(InflateError::Large) => return false,
+                Err(error) => refuse(out, origin, error.into()),
             }
+        } else if let Err(too_large) = room.check(origin.data.len()) {
+            refuse(out, origin, InflateError::from(too_large).into());
+        } else {
+            room.take(origin.data.len());
+            return self.payload(origin.data, origin, room, aside, out);
+        }
+        true
+    }
+
+    /// A whole payload, not compressed any more. False, and nothing is done, when it is large.
+    fn payload(
+        &self,
+        content: &[u8],
+        origin: &Origin<'_>,
+        room: &mut Room,
+        aside: &mut Vec<u8>,
+        out: &mut Decoded,
+    ) -> bool {
+        out.counts.bytes += content.len() as u64;
+        let mark = Mark::of(out);
+        let read = match self.config.payloads.form(content) {
+            None => envelope(content, origin, &mark, aside, out).map_err(Unread::Refused),
+            Some((plain, form)) => plain.read(form, content, origin, room, aside, out).map(Envelope::Data),
         };
-        let accepted = envelope.and_then(|envelope| match envelope {
+        let accepted = read.and_then(|envelope| match envelope {
             Envelope::Control => {
                 mark.back(out);
                 out.counts.control += 1;
                 Ok(())
             }
-            Envelope::Data(head) => self.accept(head, &mark, record, out),
+            Envelope::Data(head) => self.accept(head, &mark, origin, out).map_err(Unread::Refused),
         });
-        if let Err(refusal) = accepted {
-            mark.back(out);
-            refuse(out, record, refusal);
+        match accepted {
+            Ok(()) => true,
+            Err(Unread::Refused(refusal)) => {
+                mark.back(out);
+                refuse(out, origin, refusal);
+                true
+            }
+            Err(Unread::Large) => {
+                mark.back(out);
+                out.counts.bytes -= content.len() as u64;
+                false
+            }
         }
     }
 
     /// Makes the rows since `mark` a payload, if there are any.
-    fn accept(&self, head: Head<'_>, mark: &Mark, record: &Record, out: &mut Decoded) -> Result<(), Refusal> {
+    fn accept(&self, head: Head<'_>, mark: &Mark, origin: &Origin<'_>, out: &mut Decoded) -> Result<(), Refusal> {
         let rows = mark.rows..out.rows.len();
         if rows.is_empty() {
             return Ok(());
@@ -254,17 +289,65 @@ impl Decoder {
         };
         let (log_group, log_stream, owner) =
             (append(head.log_group), head.log_stream.map(&mut append), head.owner.map(&mut append));
-        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: record.arrival });
+        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: origin.arrival });
         Ok(())
     }
 }
 
-/// How far the output was before a record.
+/// Reads an envelope of CloudWatch Logs, whose rows since `mark` may be those of a control message.
+fn envelope<'j>(
+    json: &'j [u8],
+    origin: &Origin<'_>,
+    mark: &Mark,
+    aside: &mut Vec<u8>,
+    out: &mut Decoded,
+) -> Result<Envelope<'j>, Refusal> {
+    // Nothing decoded is longer than its JSON, so that the text grows here or not at all.
+    out.text.reserve(json.len());
+    let mut fast = |json, ids| {
+        mark.back(out);
+        envelope::read(json, ids, aside, out)
+    };
+    let envelope = match std::str::from_utf8(json) {
+        Ok(json) => fast(json, Ids::Strings).or_else(|| fast(json, Ids::AsWritten)),
+        Err(_) => None,
+    };
+    match envelope {
+        Some(envelope) => Ok(envelope),
+        None => {
+            mark.back(out);
+            strict::read(json, origin, out)
+        }
+    }
+}
+
+/// What a payload came in: a record, or a user record of an aggregated one.
+#[derive(Clone, Copy, Debug)]
+struct Origin<'a> {
+    /// The payload as it came: what a rejection of all of it keeps.
+    data: &'a Bytes,
+    partition_key: Option<&'a str>,
+    /// Of the record, for user records too.
+    sequence: &'a SequenceNumber,
+    arrival: Millis,
+    /// The index of a user record in its aggregated record, from 0.
+    user_record: Option<usize>,
+}
+
+impl<'a> Origin<'a> {
+    fn of(record: &'a Record) -> Self {
+        let Record { data, sequence, partition_key, arrival, .. } = record;
+        Self { data, partition_key: partition_key.as_deref(), sequence, arrival: *arrival, user_record: None }
+    }
+}
+
+/// How far the output was before a payload or a record.
 struct Mark {
     text: usize,
     rows: usize,
+    payloads: usize,
     rejections: usize,
-    rejected: u64,
+    counts: Counts,
 }
 
 impl Mark {
@@ -272,24 +355,31 @@ impl Mark {
         Self {
             text: out.text.len(),
             rows: out.rows.len(),
+            payloads: out.payloads.len(),
             rejections: out.rejections.len(),
-            rejected: out.counts.rejections,
+            counts: out.counts,
         }
+    }
+
+    /// Bytes of the rows that came since, with their text.
+    fn row_bytes(&self, out: &Decoded) -> usize {
+        out.text.len() - self.text + (out.rows.len() - self.rows) * size_of::<Row>()
     }
 
     /// Takes back what came since.
     fn back(&self, out: &mut Decoded) {
         out.text.truncate(self.text);
         out.rows.truncate(self.rows);
+        out.payloads.truncate(self.payloads);
         out.rejections.truncate(self.rejections);
-        out.counts.rejections = self.rejected;
+        out.counts = self.counts;
     }
 }
 
 impl From<InflateError> for Refusal {
     fn from(error: InflateError) -> Self {
         let code = match error {
-            InflateError::TooLarge(_) | InflateError::Large => RejectionCode::TooLarge,
+            InflateError::TooLarge { .. } | InflateError::Large => RejectionCode::TooLarge,
             InflateError::Damaged(_) => RejectionCode::NotDecodable,
         };
         Self { code, message: error.to_string() }
@@ -305,19 +395,19 @@ fn copied_bytes(rejection: &Rejection) -> usize {
     if rejection.code == RejectionCode::EventInvalid { rejection.payload.len() } else { 0 }
 }
 
-/// Rejects a record whole, as it came.
-fn refuse(out: &mut Decoded, record: &Record, refusal: Refusal) {
-    reject(out, record, refusal.code, refusal.message, record.data.clone());
+/// Rejects a record, or a user record, whole, as it came.
+fn refuse(out: &mut Decoded, origin: &Origin<'_>, refusal: Refusal) {
+    reject(out, origin, refusal.code, refusal.message, origin.data.clone());
 }
 
-fn reject(out: &mut Decoded, record: &Record, code: RejectionCode, message: String, payload: Bytes) {
+fn reject(out: &mut Decoded, origin: &Origin<'_>, code: RejectionCode, message: String, payload: Bytes) {
     out.counts.rejections += 1;
     out.rejections.push(Rejection {
         code,
         message,
         payload,
-        sequence: record.sequence.clone(),
-        partition_key: record.partition_key.clone(),
-        arrival: record.arrival,
+        sequence: origin.sequence.clone(),
+        partition_key: origin.partition_key.map(Into::into),
+        arrival: origin.arrival,
     });
 }

@@ -1,10 +1,13 @@
 //! Properties of decoding: the two readings agree with each other and with a plain one, and no bytes do harm.
 
+use md5::Digest;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use serde_json::{Value, json};
 
-use super::tests::{Event, LIMIT, decode, decoder, events, gzip, record};
+use super::aggregate::tests::aggregate;
+use super::plain::tests::plain;
+use super::tests::{Event, LIMIT, decode, decode_as, decoder, events, gzip, record, rows};
 use super::*;
 
 /// An event of a valid payload: id, whether it is a number, timestamp, message.
@@ -105,19 +108,19 @@ fn fast(json: &str, ids: Ids) -> Option<Decoded> {
 
 fn slow(json: &[u8]) -> Result<Decoded, Refusal> {
     let mut out = Decoded::default();
-    let envelope = strict::read(json, &record(""), &mut out)?;
+    let envelope = strict::read(json, &Origin::of(&record("")), &mut out)?;
     Ok(accepted(envelope, out))
 }
 
 fn accepted(envelope: Envelope<'_>, mut out: Decoded) -> Decoded {
-    let start = Mark { text: 0, rows: 0, rejections: 0, rejected: 0 };
+    let start = Mark::of(&Decoded::default());
     match envelope {
         Envelope::Control => start.back(&mut out),
         Envelope::Data(head) => {
             // Any key will do.
             let mut decoder = decoder(LIMIT);
             decoder.config.keys = KeyLimits { key: usize::MAX, segment: usize::MAX, before: 0 };
-            decoder.accept(head, &start, &record(""), &mut out).unwrap();
+            decoder.accept(head, &start, &Origin::of(&record("")), &mut out).unwrap();
         }
     }
     out
@@ -171,6 +174,34 @@ fn any_changes() -> impl Strategy<Value = Vec<(Index, u8, Vec<u8>)>> {
         1 => prop::collection::vec(any::<u8>(), 1..4),
     ];
     prop::collection::vec((any::<Index>(), any::<u8>(), bytes), 1..4)
+}
+
+/// Lines, objects, envelopes, and what is neither.
+fn any_plain() -> impl Strategy<Value = Vec<u8>> {
+    let parts = [
+        "{\"t\":1711083600}",
+        "{\"t\":\"2024-03-22T05:00:00Z\",\"a\":[{}]}",
+        "{\"t\":null}",
+        "{}",
+        " {\"a\":{\"t\":1}}",
+        "\n",
+        "\r\n",
+        "\r",
+        " ",
+        "GET / 200",
+        "é",
+        "7",
+        "[{}]",
+        "{",
+        "{\"messageType\":\"DATA_MESSAGE\",\"logGroup\":\"g\",\"logEvents\":[7]}",
+        "{\"messageType\":1}",
+        "\"messageType\"",
+    ];
+    let part = prop_oneof![
+        9 => select(parts.to_vec()).prop_map(|part| part.as_bytes().to_vec()),
+        1 => prop::collection::vec(any::<u8>(), 1..4),
+    ];
+    prop::collection::vec(part, 0..8).prop_map(|parts| parts.concat())
 }
 
 proptest! {
@@ -251,6 +282,107 @@ proptest! {
         } else {
             // Fields of the header that nobody reads were hit.
             prop_assert_eq!(events(&after), events(&before));
+        }
+    }
+
+    /// The user records of an aggregated record make what they make as records of their own.
+    #[test]
+    fn an_aggregate_is_its_user_records(
+        payloads in prop::collection::vec((any_payload(), any_changes(), 0u8..4), 0..6),
+        keys in prop::collection::vec("[a-zé]{1,9}", 6),
+    ) {
+        let payloads: Vec<(String, Vec<u8>)> = keys.into_iter().zip(payloads).map(|(key, (json, changes, kind))| {
+            let mut data = json.into_bytes();
+            if kind & 1 == 1 {
+                damage(&mut data, changes);
+            }
+            (key, if kind & 2 == 2 { gzip(&data) } else { data })
+        }).collect();
+        let together = decode(&[record(aggregate(&payloads))]);
+        let alone: Vec<Decoded> = payloads.iter().map(|(key, data)| {
+            decode(&[Record { partition_key: Some(key.as_str().into()), ..record(data.clone()) }])
+        }).collect();
+        prop_assert_eq!(rows(&together), alone.iter().flat_map(rows).collect::<Vec<_>>());
+        prop_assert_eq!(&together.rejections, &alone.iter().flat_map(|out| out.rejections.clone()).collect::<Vec<_>>());
+        let mut counts = Counts::default();
+        alone.iter().for_each(|out| counts += out.counts);
+        prop_assert_eq!(together.counts, Counts { records: 1, ..counts });
+    }
+
+    /// Any bytes in any mode: no harm, and the rows and rejections are those of the user records one by one.
+    #[test]
+    fn plain_payloads_in_an_aggregate_are_the_same_as_alone(
+        payloads in prop::collection::vec((any_plain(), any::<bool>()), 0..6),
+        mode in select(vec![
+            Payloads::Envelopes,
+            Payloads::Any(plain(Some("t"))),
+            Payloads::Lines(plain(None)),
+            Payloads::Json(plain(None)),
+            Payloads::Json(plain(Some("t"))),
+        ]),
+    ) {
+        let payloads: Vec<(&str, Vec<u8>)> =
+            payloads.into_iter().map(|(data, compress)| ("key", if compress { gzip(&data) } else { data })).collect();
+        let together = decode_as(mode.clone(), &[record(aggregate(&payloads))]);
+        let (mut rows, mut rejections, mut counts) = (Vec::new(), Vec::new(), Counts::default());
+        for (index, (_, data)) in payloads.into_iter().enumerate() {
+            let out = decode_as(mode.clone(), &[record(data)]);
+            rows.extend(events(&out).into_iter().map(|event| {
+                let id = event.id.strip_prefix("42-").map(|n| format!("42-{index}-{n}"));
+                Event { id: id.unwrap_or(event.id), ..event }
+            }));
+            rejections.extend(out.rejections);
+            counts += out.counts;
+        }
+        prop_assert_eq!(events(&together), rows);
+        prop_assert_eq!(&together.rejections, &rejections);
+        prop_assert_eq!(together.counts, Counts { records: 1, ..counts });
+    }
+
+    /// Every line is a row; every object is a row or in a rejection, and none where the payload is rejected whole.
+    #[test]
+    fn nothing_is_lost_of_plain_payloads(data in any_plain()) {
+        prop_assume!(!data.is_empty() && !is_gzip(&data));
+        let out = decode_as(Payloads::Lines(plain(None)), &[record(data.clone())]);
+        match std::str::from_utf8(&data) {
+            Ok(text) => {
+                let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+                let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+                let read: Vec<String> = events(&out).into_iter().map(|event| event.message).collect();
+                prop_assert_eq!(read, lines);
+            }
+            Err(_) => prop_assert_eq!((out.rows.len(), &out.rejections[0].payload[..]), (0, &data[..])),
+        }
+        let out = decode_as(Payloads::Json(plain(Some("t"))), &[record(data.clone())]);
+        let values: Result<Vec<Value>, _> = serde_json::Deserializer::from_slice(&data).into_iter().collect();
+        let whole = out.rejections.iter().any(|rejection| rejection.code != RejectionCode::EventInvalid);
+        if let (Ok(values), false) = (values, whole) {
+            prop_assert_eq!(values.len(), events(&out).len() + out.rejections.len());
+        }
+        prop_assert!(!whole || (out.rejections.len() == 1 && out.rows.is_empty() && out.rejections[0].payload == data));
+    }
+
+    /// A damaged aggregate is one rejection, or what it was when only its unread fields were hit.
+    #[test]
+    fn a_damaged_aggregate_is_refused_whole(
+        payloads in prop::collection::vec(("[a-z]{1,3}", any_payload().prop_map(String::into_bytes)), 0..4),
+        changes in any_changes(),
+        repair: bool,
+    ) {
+        let whole = aggregate(&payloads);
+        let mut damaged = whole.clone();
+        damage(&mut damaged, changes);
+        if repair && damaged.len() >= 20 {
+            let end = damaged.len() - 16;
+            let digest = md5::Md5::digest(&damaged[4..end]);
+            damaged[end..].copy_from_slice(&digest);
+        }
+        let out = decode(&[record(damaged.clone())]);
+        rows(&out);
+        prop_assert_eq!(out.counts.records, 1);
+        if !repair && damaged != whole {
+            prop_assert_eq!((out.rows.len(), out.rejections.len()), (0, 1));
+            prop_assert_eq!(&out.rejections[0].payload, &damaged);
         }
     }
 

@@ -14,8 +14,8 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType};
-use super::{Decoded, Row, not_decodable, reject};
-use crate::event::{Millis, Record, Rejection, RejectionCode, TIMESTAMP_LIMIT};
+use super::{Decoded, Origin, Row, not_decodable, reject};
+use crate::event::{Millis, Rejection, RejectionCode, TIMESTAMP_LIMIT};
 
 /// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
 /// can swell to when each of its many events is bad, for every payload repeats the envelope's head.
@@ -31,12 +31,12 @@ pub(super) struct Refusal {
     pub(super) message: String,
 }
 
-fn invalid(message: String) -> Refusal {
+pub(super) fn invalid(message: String) -> Refusal {
     Refusal { code: RejectionCode::PayloadInvalid, message }
 }
 
 /// Reads a whole payload; its rows and the rejections of its bad events are appended to `out`.
-pub(super) fn read<'j>(json: &'j [u8], record: &Record, out: &mut Decoded) -> Result<Envelope<'j>, Refusal> {
+pub(super) fn read<'j>(json: &'j [u8], origin: &Origin<'_>, out: &mut Decoded) -> Result<Envelope<'j>, Refusal> {
     let text = same_length_text(json);
     let source = Source { json, text: &text };
     let fields = source.fields()?;
@@ -48,7 +48,7 @@ pub(super) fn read<'j>(json: &'j [u8], record: &Record, out: &mut Decoded) -> Re
             if !events.get().starts_with('[') {
                 return Err(invalid("logEvents is not a list".into()));
             }
-            let rejecter = Rejecter::new(&source, &fields, record);
+            let rejecter = Rejecter::new(&source, &fields, origin);
             let mut events = serde_json::Deserializer::from_str(events.get());
             events
                 .deserialize_seq(EventsVisitor { source: &source, rejecter, out })
@@ -72,7 +72,7 @@ fn same_length_text(json: &[u8]) -> Cow<'_, str> {
     Cow::Owned(text)
 }
 
-fn not_json(error: &serde_json::Error) -> Refusal {
+pub(super) fn not_json(error: &serde_json::Error) -> Refusal {
     not_decodable(&format!("not JSON: {error}"))
 }
 
@@ -161,7 +161,7 @@ fn append_string(value: &[u8], text: &mut Vec<u8>) -> Result<u32, &'static str> 
 }
 
 /// The text of a key. It may hold escapes that stand for no text; as an unread field's it is as good as any other.
-fn key_text(key: &RawValue) -> Cow<'_, str> {
+pub(super) fn key_text(key: &RawValue) -> Cow<'_, str> {
     let quoted = key.get();
     match quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
         Some(text) if !text.contains('\\') => Cow::Borrowed(text),
@@ -307,7 +307,7 @@ fn timestamp(value: &str) -> Result<Millis, String> {
 }
 
 /// At most 64 characters of a value, escaped: a message must neither carry the payload nor break a log.
-struct Shown<'a>(&'a [u8]);
+pub(super) struct Shown<'a>(pub(super) &'a [u8]);
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -320,19 +320,23 @@ impl fmt::Display for Shown<'_> {
     }
 }
 
-/// Puts bad events into envelopes of their own, with the head of the payload as it came.
-struct Rejecter<'a> {
-    record: &'a Record,
-    /// An envelope up to its first event.
+/// Puts bad events into payloads of their own: into envelopes with the head of the payload as it came.
+pub(super) struct Rejecter<'a> {
+    origin: &'a Origin<'a>,
+    /// A payload up to its first event.
     head: Vec<u8>,
+    /// Between two events.
+    separator: u8,
+    /// Behind the last event.
+    tail: &'static [u8],
     /// Bytes of the payloads made.
     bytes: usize,
-    /// An envelope that isn't closed yet, for what comes when there is too much: its events and the reason of the first.
+    /// A payload that isn't closed yet, for what comes when there is too much: its events and the reason of the first.
     shared: Option<(Vec<u8>, usize, String)>,
 }
 
 impl<'a> Rejecter<'a> {
-    fn new<'t>(source: &Source<'_, 't>, fields: &Fields<'t>, record: &'a Record) -> Self {
+    fn new<'t>(source: &Source<'_, 't>, fields: &Fields<'t>, origin: &'a Origin<'a>) -> Self {
         let mut head = vec![b'{'];
         let kept = [
             ("messageType", fields.message_type),
@@ -349,18 +353,23 @@ impl<'a> Rejecter<'a> {
             }
         }
         head.extend_from_slice(b"\"logEvents\":[");
-        Self { record, head, bytes: 0, shared: None }
+        Self { origin, head, separator: b',', tail: b"]}", bytes: 0, shared: None }
     }
 
-    fn reject(&mut self, event: &[u8], why: String, out: &mut Decoded) {
+    /// For events that are objects one after the other.
+    pub(super) fn of_objects(origin: &'a Origin<'a>) -> Self {
+        Self { origin, head: Vec::new(), separator: b'\n', tail: b"", bytes: 0, shared: None }
+    }
+
+    pub(super) fn reject(&mut self, event: &[u8], why: String, out: &mut Decoded) {
         if self.bytes < SINGLE_REJECTIONS {
-            let payload = [&self.head[..], event, b"]}"].concat();
+            let payload = [&self.head[..], event, self.tail].concat();
             // Also what a rejection costs besides.
             self.bytes += payload.len() + size_of::<Rejection>();
-            return reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+            return reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
         }
         if let Some((payload, events, _)) = &mut self.shared {
-            payload.push(b',');
+            payload.push(self.separator);
             payload.extend_from_slice(event);
             *events += 1;
         } else {
@@ -372,11 +381,11 @@ impl<'a> Rejecter<'a> {
         }
     }
 
-    fn finish(&mut self, out: &mut Decoded) {
+    pub(super) fn finish(&mut self, out: &mut Decoded) {
         if let Some((mut payload, events, first)) = self.shared.take() {
-            payload.extend_from_slice(b"]}");
+            payload.extend_from_slice(self.tail);
             let why = format!("{events} further bad events of this record, of the first: {first}");
-            reject(out, self.record, RejectionCode::EventInvalid, why, Bytes::from(payload));
+            reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
         }
     }
 }

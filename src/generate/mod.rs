@@ -202,7 +202,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::{DecodeConfig, Decoded, Decoder, Scratch};
+    use crate::decode::{DecodeConfig, Decoded, Decoder, Payloads, Scratch};
     use crate::event::Record;
     use crate::partition::KeyLimits;
 
@@ -220,7 +220,12 @@ mod tests {
     #[test]
     fn decoding_finds_what_the_generator_says_it_made() {
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
-        let config = DecodeConfig { inflated_record_bytes: 1 << 20, table: "log_events".into(), keys };
+        let config = DecodeConfig {
+            inflated_record_bytes: 1 << 20,
+            table: "log_events".into(),
+            keys,
+            payloads: Payloads::Envelopes,
+        };
         let decoder = Decoder::new(config);
         let (mut totals, mut events, mut rejections, mut codes) = (Totals::default(), 0, 0, Vec::new());
         for made in Generator::new(plan(3)) {

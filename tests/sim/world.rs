@@ -8,7 +8,7 @@ use firemain::clock::Clock;
 use firemain::commit::peers::About;
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, Consumer, FlushConfig, Format, FormatKind, Start};
-use firemain::decode::{DecodeConfig, Decoder};
+use firemain::decode::{DecodeConfig, Decoder, Payloads};
 use firemain::event::{Millis, ShardId};
 use firemain::partition::KeyLimits;
 use firemain::position::Position;
@@ -149,7 +149,8 @@ impl World {
             ..Limits::default()
         };
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
-        let decode = DecodeConfig { inflated_record_bytes: 1 << 20, table: "log_events".into(), keys };
+        let table = "log_events".into();
+        let decode = DecodeConfig { payloads: Payloads::Envelopes, inflated_record_bytes: 1 << 20, table, keys };
         Ok(Parts {
             source: Arc::new(source.with_limits(limits)),
             storage: Storage::new(Arc::new(process.line.clone()), true, clock, patience),

@@ -13,6 +13,7 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 
 use super::*;
+use crate::decode::Payloads;
 use crate::source::Batch;
 
 async fn aws(endpoint: &str) -> Aws {
@@ -48,7 +49,7 @@ async fn connect_in(
     start: Start,
     patience: &Patience,
 ) -> Result<KinesisSource, SourceError> {
-    let config = KinesisConfig { stream: stream.to_owned(), start, mode };
+    let config = KinesisConfig { stream: stream.to_owned(), start, mode, payloads: Payloads::Envelopes };
     let (clock, read_ahead) = (Clock::system(), ReadAhead::new(64 << 20));
     let aws = aws(endpoint).await;
     let source = KinesisSource::connect(&config, &aws, &clock, patience, read_ahead, Duration::ZERO).await?;

@@ -14,7 +14,7 @@ use firemain::commit::log::KEPT;
 use firemain::commit::peers::About;
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, FlushConfig, Format, FormatKind};
-use firemain::decode::{DecodeConfig, Decoder};
+use firemain::decode::{DecodeConfig, Decoder, Payloads};
 use firemain::partition::KeyLimits;
 use firemain::retry::Patience;
 use firemain::table::Schema;
@@ -60,6 +60,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
             inflated_record_bytes: 1 << 20,
             table: "log_events".into(),
             keys,
+            payloads: Payloads::Envelopes,
         })),
         schema: Schema::log_events(),
         settings,

@@ -244,7 +244,8 @@ async fn seconds_between_two_events_end_no_subscription() {
     let mut aws = aws(&server.url).await;
     let timeouts = TimeoutConfig::builder().operation_attempt_timeout(Duration::from_secs(2));
     aws.sdk = aws.sdk.into_builder().timeout_config(timeouts.build()).build();
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: mode() };
+    let config =
+        KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: mode(), payloads: Payloads::Envelopes };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(64 << 20));
     let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead, Duration::ZERO).await.unwrap();
     let mut reader = source.open(&"shardId-000000000000".into(), &Position::TrimHorizon).await.unwrap();

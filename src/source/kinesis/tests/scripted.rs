@@ -344,7 +344,12 @@ async fn a_shard_that_fails_holds_nothing_while_it_waits() {
             }
         })
         .await;
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
+    let config = KinesisConfig {
+        stream: "s".into(),
+        start: Start::TrimHorizon,
+        mode: Mode::Polling,
+        payloads: Payloads::Envelopes,
+    };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(1 << 20));
     let aws = aws(&server.url).await;
     let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead, Duration::ZERO);
@@ -378,7 +383,12 @@ async fn lost_credentials_are_a_refusal() {
     }
     let mut without = aws("http://127.0.0.1:9").await;
     without.sdk = without.sdk.into_builder().credentials_provider(SharedCredentialsProvider::new(None)).build();
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
+    let config = KinesisConfig {
+        stream: "s".into(),
+        start: Start::TrimHorizon,
+        mode: Mode::Polling,
+        payloads: Payloads::Envelopes,
+    };
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(1 << 20);
     let connected = KinesisSource::connect(&config, &without, &clock, &patience, read_ahead, Duration::ZERO);

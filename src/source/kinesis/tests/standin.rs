@@ -248,7 +248,12 @@ async fn large_answers_are_cut_and_memory_is_accounted_for() {
         put.send().await.unwrap();
     }
     let budget = 40 << 20;
-    let config = KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: Mode::Polling };
+    let config = KinesisConfig {
+        stream: "s".into(),
+        start: Start::TrimHorizon,
+        mode: Mode::Polling,
+        payloads: Payloads::Envelopes,
+    };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(budget));
     let aws = aws(&standin.endpoint).await;
     let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead.clone(), Duration::ZERO);
