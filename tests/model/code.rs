@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
-use firemain::commit::change::{self, Commit, Move};
+use firemain::commit::change::{self, Claim, Commit, Move};
 use firemain::commit::snapshot::{PackId, PackState, ShardState, Snapshot as Stored, WorkerId, WorkerState};
 use firemain::event::ShardId;
 use firemain::position::Position;
@@ -74,7 +74,9 @@ fn by_the_code(head: &Snapshot, me: Id, change: Change, records: u8) -> Result<S
         Change::Claim { dead, .. } => {
             let known: Vec<_> = (0..SHARDS).map(|n| Shard { id: shard(n), parents: Vec::new() }).collect();
             let dead = (0..8).filter(|id| dead & (1 << id) != 0).map(worker).collect();
-            head.claim(&me, &known, &Position::TrimHorizon, &dead)
+            let gone = BTreeSet::new();
+            let claim = Claim { known: &known, seen: 0, start: &Position::TrimHorizon, gone: &gone, dead: &dead };
+            head.claim(&me, &claim)
         }
         Change::Commit { pack: its, from, to, published } => {
             let pack = Some(PackState { publisher: me.clone(), ..listed(pack(its), 0) });

@@ -3,7 +3,7 @@
 //!
 //! It follows docs/protocol.md and knows nothing of bytes, clocks and HTTP. That its changes of the shared state are
 //! those of the code is a test of its own, in [`code`]; that the code makes its requests in this order is what the
-//! simulation in tests/integration/commit shows. Each rule of the protocol that can be left out is left out once, to
+//! simulation in tests/sim shows. Each rule of the protocol that can be left out is left out once, to
 //! see that the model can fail.
 //!
 //! `MODEL_TRACE=1 cargo test --test model -- --nocapture` prints how each of those goes wrong.

@@ -11,12 +11,12 @@ use super::{Broken, Protocol, SMALL, goes_wrong, rules};
 const OVERTAKEN: [Step; 17] = [
     Land(0),
     Resolve(0, true),
-    Resolve(1, false),
-    Land(1),
-    Resolve(1, true),
     Claim(0, 0),
     Land(0),
     Resolve(0, true),
+    Resolve(1, false),
+    Land(1),
+    Resolve(1, true),
     Stage(0, [1, 1]),
     Claim(1, 0b01),
     Land(1),
@@ -39,10 +39,9 @@ fn after(protocol: &Protocol, steps: impl IntoIterator<Item = Step>) -> super::S
     state
 }
 
-/// Head and log are read by a list and a get. Between the two, the number listed may be collected, and created again by
-/// a request of the reader's own that lands late: what it gets is its own attempt, and it believes a commit that was
-/// never made. It takes a reader that sleeps between list and get while 500 snapshots are made, and a request of its
-/// own that is under way all the while. A get on the condition of the ETag that was listed would end it.
+/// The head is read by a list and a get. Between the two, the number listed may be collected, and created again by a
+/// request of the reader's own that lands late: what it got was its own attempt, and it believed a commit that was never
+/// made. So the get is on the condition of the ETag that was listed, which makes the two one.
 #[test]
 fn a_reader_that_sleeps_until_what_it_listed_is_collected_may_get_its_own_late_create() {
     let protocol = Protocol::new(SMALL, Broken::SlowRead);
