@@ -46,6 +46,8 @@ pub struct Claim<'a> {
     pub start: &'a Position,
     /// Shards of the state that the source has no more, for good.
     pub gone: &'a BTreeSet<ShardId>,
+    /// Shards to take past the fair share too, if they are free: so that they are read now, whoever is to have them then.
+    pub at_once: &'a BTreeSet<ShardId>,
     /// Workers that are taken for dead.
     pub dead: &'a BTreeSet<WorkerId>,
 }
@@ -85,7 +87,7 @@ impl Snapshot {
     /// adds shards that the source has and the state has not. The dead leave the state, and so do shards that are gone
     /// and that nobody owns: what was not read of them is lost, which is counted.
     pub fn claim(&self, worker: &WorkerId, claim: &Claim<'_>) -> Result<Self, Refused> {
-        let Claim { known, seen, start, gone, dead } = *claim;
+        let Claim { known, seen, start, gone, at_once, dead } = *claim;
         if !self.workers.contains_key(worker) {
             return Err(Refused::NotAMember);
         }
@@ -119,7 +121,8 @@ impl Snapshot {
         let listed: BTreeSet<&ShardId> = known.iter().map(|shard| &shard.id).collect();
         let share = next.share(worker, known);
         let wanted = share.fair.saturating_sub(share.owned);
-        let claimed: Vec<ShardId> = next.claimable(&listed).take(wanted).cloned().collect();
+        let (first, others): (Vec<_>, Vec<_>) = next.claimable(&listed).cloned().partition(|id| at_once.contains(id));
+        let claimed = [&others[..wanted.saturating_sub(first.len()).min(others.len())], &first].concat();
         for id in &claimed {
             next.shards.entry(id.clone()).and_modify(|shard| shard.owner = Some(worker.clone()));
         }
@@ -215,8 +218,8 @@ pub(super) mod tests {
 
     /// A claim of worker `n`.
     fn claim(head: &Snapshot, n: u128, known: &[Shard], start: &Position, dead: &[u128]) -> Result<Snapshot, Refused> {
-        let (dead, gone) = (dead.iter().map(|n| worker(*n)).collect(), BTreeSet::new());
-        head.claim(&worker(n), &Claim { known, seen: head.number, start, gone: &gone, dead: &dead })
+        let (dead, none) = (dead.iter().map(|n| worker(*n)).collect(), BTreeSet::new());
+        head.claim(&worker(n), &Claim { known, seen: head.number, start, gone: &none, at_once: &none, dead: &dead })
     }
 
     fn owner(state: &Snapshot, id: &str) -> Option<WorkerId> {
@@ -291,6 +294,13 @@ pub(super) mod tests {
         let state = claim(&state, 1, &known, &Position::TrimHorizon, &[]).unwrap();
         assert_eq!(state.owned_by(&worker(1)).count(), 1);
         assert_eq!(claim(&state, 2, &known, &Position::TrimHorizon, &[]), Err(Refused::Nothing));
+
+        let (none, nobody, both) = (BTreeSet::new(), BTreeSet::new(), ["a".into(), "b".into()].into());
+        let claim =
+            Claim { known: &known, seen: 0, start: &Position::TrimHorizon, gone: &none, at_once: &both, dead: &nobody };
+        let state = free.claim(&worker(2), &claim).unwrap();
+        assert_eq!(state.owned_by(&worker(2)).count(), 2, "past its share, so that they are read");
+        assert_eq!(state.share(&worker(2), &known).surplus(), 1);
     }
 
     #[test]
@@ -298,8 +308,9 @@ pub(super) mod tests {
         let state = group().commit(&worker(1), &step("a", Position::TrimHorizon, Position::End)).unwrap();
         let state = state.register(&worker(2), "arn", 0).unwrap();
         let gone = BTreeSet::from(["a".into(), "b".into()]);
-        let (none, dead) = (BTreeSet::new(), BTreeSet::from([worker(1)]));
-        let by = |dead| Claim { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, dead };
+        let (none, dead, nothing) = (BTreeSet::new(), BTreeSet::from([worker(1)]), BTreeSet::new());
+        let by =
+            |dead| Claim { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, at_once: &nothing, dead };
         let without = state.claim(&worker(2), &by(&none)).unwrap();
         assert_eq!(
             without.shards.keys().map(ShardId::as_str).collect::<Vec<_>>(),
@@ -312,7 +323,6 @@ pub(super) mod tests {
 
         // Who listed a shard before it was forgotten does not bring it back.
         let known = [shard("a", &[])];
-        let nothing = BTreeSet::new();
         let claim = Claim { known: &known, gone: &nothing, ..by(&none) };
         assert_eq!(without.claim(&worker(2), &claim), Err(Refused::Nothing));
         let later = without.claim(&worker(2), &Claim { seen: without.forgot, ..claim }).unwrap();

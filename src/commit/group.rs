@@ -76,6 +76,16 @@ pub struct Joining<'a> {
     pub about: About,
 }
 
+/// What a worker wants to claim: as in [`Claim`].
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    pub known: &'a [Shard],
+    pub seen: u64,
+    pub start: &'a Position,
+    pub gone: &'a BTreeSet<ShardId>,
+    pub at_once: &'a BTreeSet<ShardId>,
+}
+
 impl Group {
     /// Announces a new worker and adds it to the group.
     pub async fn join(storage: Storage, joining: Joining<'_>) -> Result<Self, GroupError> {
@@ -132,16 +142,7 @@ impl Group {
 
     /// Claims what may be claimed, up to a fair share. Returns the packs of the dead that are now this worker's to
     /// publish: see [`Group::publish_adopted`].
-    ///
-    /// `seen`: the number of a snapshot from before the source was asked; `gone`: shards of the state that the source has
-    /// no more, for good.
-    pub async fn claim(
-        &self,
-        known: &[Shard],
-        seen: u64,
-        start: &Position,
-        gone: &BTreeSet<ShardId>,
-    ) -> Result<Vec<PackState>, GroupError> {
+    pub async fn claim(&self, wanted: Wanted<'_>) -> Result<Vec<PackState>, GroupError> {
         let mut member = self.member.lock().await;
         let head = Arc::clone(member.look().await?);
         let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
@@ -149,7 +150,8 @@ impl Group {
         for worker in &dead {
             warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
         }
-        let claim = Claim { known, seen, start, gone, dead: &dead };
+        let Wanted { known, seen, start, gone, at_once } = wanted;
+        let claim = Claim { known, seen, start, gone, at_once, dead: &dead };
         unless_nothing(member.advance("claim", |head| head.claim(&self.id, &claim)).await)?;
         Ok(member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect())
     }
@@ -180,6 +182,7 @@ impl Group {
     /// What it drops from the state stays under `staged/`: see [`Group::delete_packs`].
     pub async fn commit(&self, commit: &Commit) -> Result<(), GroupError> {
         let result = self.member.lock().await.advance("commit", |head| head.commit(&self.id, commit)).await;
+        let result = unless_nothing(result);
         if let (Err(AdvanceError::Refused(_)), Some(pack)) = (&result, &commit.pack) {
             self.delete_packs([pack.id.clone()]).await?;
         }

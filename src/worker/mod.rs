@@ -40,6 +40,7 @@ use crate::config::{FlushConfig, Format};
 use crate::decode::{Counts, Decoder};
 use crate::encode::{EncodeError, EncodeSettings};
 use crate::event::ShardId;
+use crate::position::Position;
 use crate::source::{Source, SourceError};
 use crate::table::Schema;
 
@@ -278,6 +279,9 @@ impl Worker {
     fn weigh(&mut self) {
         self.surplus = self.view.as_ref().map_or(0, |view| {
             let share = self.group.seen().share(self.group.id(), &view.shards);
+            if !share.is_settled() {
+                self.ownership.look_on();
+            }
             // What a flush under way gives up is not counted twice.
             self.shards.len().saturating_sub(share.fair).min(share.surplus())
         });
@@ -351,8 +355,10 @@ impl Worker {
             return None;
         }
         let drained = self.parts.settings.drain && self.since.is_some() && self.all_at_tip();
+        // Other drains wait until what is published is known to be.
+        let published = self.parts.settings.drain && !self.published.is_empty() && self.all_at_tip();
         let due = self.policy.due(&self.fill(), Instant::now());
-        due.or_else(|| drained.then_some(Reason::Finish))
+        due.or_else(|| drained.then_some(Reason::Finish)).or_else(|| published.then_some(Reason::Clear))
     }
 
     /// Takes everything that is buffered and lets it be encoded, staged and committed behind the loop; with it, so many
@@ -382,7 +388,8 @@ impl Worker {
         if self.shards.committed(&commit.moves, &commit.give_up, self.group.seen().number) {
             // Until the next view nobody knows whether there are children.
             self.view = None;
-            self.ownership.refresh();
+            let ended = commit.moves.iter().filter(|step| step.to == Position::End);
+            self.ownership.refresh(ended.map(|step| step.shard.clone()));
         }
         self.weigh();
         self.published.retain(|pack| !commit.published.contains(pack));

@@ -1,8 +1,8 @@
 //! Which shards this worker owns: heartbeats, the source's list of shards, claims. Runs beside the loop and tells it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc};
@@ -12,7 +12,7 @@ use tracing::warn;
 
 use super::WorkerError;
 use crate::buffer::Budget;
-use crate::commit::group::Group;
+use crate::commit::group::{Group, Wanted};
 use crate::commit::snapshot::{PackId, Snapshot};
 use crate::event::ShardId;
 use crate::position::Position;
@@ -48,6 +48,8 @@ pub struct View {
 pub struct Ownership {
     views: mpsc::Receiver<Result<View, WorkerError>>,
     wanted: Arc<Notify>,
+    unsettled: Arc<AtomicBool>,
+    ended: Arc<Mutex<BTreeSet<ShardId>>>,
     epoch: Arc<AtomicU64>,
     claiming: AbortHandle,
     _tasks: JoinSet<()>,
@@ -70,6 +72,7 @@ impl Ownership {
         let epoch = Arc::new(AtomicU64::new(0));
         // Draining, whether others have read what there is shows in their positions only.
         let unsettled = Arc::new(AtomicBool::new(true));
+        let ended = Arc::new(Mutex::new(BTreeSet::new()));
         let mut claiming = Claiming {
             epoch: Arc::clone(&epoch),
             group: Arc::clone(group),
@@ -77,13 +80,16 @@ impl Ownership {
             budget: Arc::clone(budget),
             unsettled: Arc::clone(&unsettled),
             missing: BTreeMap::new(),
+            free: BTreeMap::new(),
+            heartbeat,
+            ended: Arc::clone(&ended),
             wanted: Arc::clone(&wanted),
             draining,
             awaited: None,
         };
-        let (group, notify) = (Arc::clone(group), Arc::clone(&wanted));
+        let (group, notify, looking) = (Arc::clone(group), Arc::clone(&wanted), Arc::clone(&unsettled));
         tasks.spawn(async move {
-            if let Err(error) = beat(&group, heartbeat, &unsettled, &notify).await {
+            if let Err(error) = beat(&group, heartbeat, &looking, &notify).await {
                 let _ = beats.send(Err(error)).await;
             }
         });
@@ -92,13 +98,19 @@ impl Ownership {
                 let _ = claims.send(Err(error)).await;
             }
         });
-        Self { views, wanted, epoch, claiming, _tasks: tasks }
+        Self { views, wanted, unsettled, ended, epoch, claiming, _tasks: tasks }
     }
 
-    /// Asks for a claim: a shard has ended, its children may be free.
-    pub fn refresh(&self) {
+    /// Asks for a claim: shards have ended, their children may be free, and are this worker's first.
+    pub fn refresh(&self, ended: impl Iterator<Item = ShardId>) {
+        self.ended.lock().expect("no panic while it is locked").extend(ended);
         self.epoch.fetch_add(1, Ordering::Relaxed);
         self.wanted.notify_one();
+    }
+
+    /// Has the head looked at with each heartbeat until shards are shared evenly and all have their owners.
+    pub fn look_on(&self) {
+        self.unsettled.store(true, Ordering::Relaxed);
     }
 
     /// Refreshes so far.
@@ -141,6 +153,11 @@ struct Claiming {
     unsettled: Arc<AtomicBool>,
     /// Shards of the state that the source did not list, and since when.
     missing: BTreeMap<ShardId, Instant>,
+    /// Shards that nobody owns, and since when. Whoever is to have one may not know: then anybody takes it in the end.
+    free: BTreeMap<ShardId, Instant>,
+    heartbeat: Duration,
+    /// Shards that this worker has read to their end: it takes their children at once, so that reading goes on.
+    ended: Arc<Mutex<BTreeSet<ShardId>>>,
     epoch: Arc<AtomicU64>,
     draining: bool,
     /// As in [`View`]; `None` while not all is done.
@@ -180,10 +197,15 @@ impl Claiming {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let shards = self.source.shards().await?;
         let gone = self.gone(before, &shards);
-        for pack in self.group.claim(&shards, before.number, &self.source.start(), &gone).await? {
+        let (start, at_once) = (self.source.start(), self.at_once(&shards));
+        let wanted = Wanted { known: &shards, seen: before.number, start: &start, gone: &gone, at_once: &at_once };
+        for pack in self.group.claim(wanted).await? {
             self.group.publish_adopted(&pack, &self.budget).await?;
         }
         let head = self.group.seen();
+        let is_free = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.is_none());
+        let since = |id: &ShardId| (id.clone(), self.free.get(id).copied().unwrap_or_else(Instant::now));
+        self.free = shards.iter().map(|shard| &shard.id).filter(|id| is_free(id)).map(since).collect();
         let unread = |id: &&ShardId| before.shards.get(*id).is_some_and(|shard| shard.position != Position::End);
         for shard in gone.iter().filter(unread).filter(|id| !head.shards.contains_key(*id)) {
             warn!(%shard, "PositionExpired: the stream has removed a shard that was not read to its end: the rest is lost");
@@ -203,6 +225,19 @@ impl Claiming {
         let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
         let awaited = self.still_awaited(&head, all);
         Ok(View { shards, head, done, awaited, epoch })
+    }
+
+    /// Shards that this worker takes whatever its share is, if it can: the children of those that it has ended, once, and
+    /// those that were free at an earlier heartbeat already.
+    fn at_once(&mut self, listed: &[Shard]) -> BTreeSet<ShardId> {
+        let mut ended = self.ended.lock().expect("no panic while it is locked");
+        let children = listed.iter().filter(|shard| shard.parents.iter().any(|parent| ended.contains(parent)));
+        let children: Vec<&Shard> = children.collect();
+        for parent in children.iter().flat_map(|child| &child.parents) {
+            ended.remove(parent);
+        }
+        let left = self.free.iter().filter(|(_, since)| since.elapsed() >= self.heartbeat / 2).map(|(id, _)| id);
+        children.iter().map(|child| &child.id).chain(left).cloned().collect()
     }
 
     /// Shards of a snapshot that were not in what the source listed since then, nor in any listing for a while: so that

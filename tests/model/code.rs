@@ -75,7 +75,9 @@ fn by_the_code(head: &Snapshot, me: Id, change: Change, records: u8) -> Result<S
             let known: Vec<_> = (0..SHARDS).map(|n| Shard { id: shard(n), parents: Vec::new() }).collect();
             let dead = (0..8).filter(|id| dead & (1 << id) != 0).map(worker).collect();
             let gone = BTreeSet::new();
-            let claim = Claim { known: &known, seen: 0, start: &Position::TrimHorizon, gone: &gone, dead: &dead };
+            let (seen, at_once) = (0, BTreeSet::new());
+            let start = &Position::TrimHorizon;
+            let claim = Claim { known: &known, seen, start, gone: &gone, at_once: &at_once, dead: &dead };
             head.claim(&me, &claim)
         }
         Change::Commit { pack: its, from, to, published } => {

@@ -140,7 +140,7 @@ impl World {
         let patience = Patience::default();
         let service = Arc::new(Service::new(&self.stream, &process.chance, &process.line, process.failing));
         let (clock, start) = (process.clock.clone(), self.plan.start);
-        let source = KinesisSource::over(service, "sim", start, &clock, &patience, ReadAhead::new(1 << 20)).await?;
+        let source = KinesisSource::over(service, "sim", start, &clock, &patience, ReadAhead::new(64 << 20)).await?;
         let source = if self.plan.fan_out { source.fan_out(&Consumer::Name("sim".into())).await? } else { source };
         let limits = Limits {
             between_calls: Duration::from_secs(1),

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use firemain::buffer::Budget;
 use firemain::commit::change::{Commit, Move};
-use firemain::commit::group::{Group, GroupError, Joining};
+use firemain::commit::group::{Group, GroupError, Joining, Wanted};
 use firemain::commit::log::KEPT;
 use firemain::commit::pack::PackedObject;
 use firemain::commit::peers::About;
@@ -98,7 +98,9 @@ impl Worker {
 
     pub async fn claim(&mut self) -> Result<(), GroupError> {
         let seen = self.group.seen().number;
-        let adopted = self.group.claim(&self.stream.shards(), seen, &Position::TrimHorizon, &BTreeSet::new()).await?;
+        let (known, start, none) = (self.stream.shards(), Position::TrimHorizon, BTreeSet::new());
+        let wanted = Wanted { known: &known, seen, start: &start, gone: &none, at_once: &none };
+        let adopted = self.group.claim(wanted).await?;
         for pack in adopted {
             self.group.publish_adopted(&pack, &Budget::new(1 << 20)).await?;
         }

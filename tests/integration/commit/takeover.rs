@@ -117,7 +117,7 @@ async fn what_was_seen_is_as_old_as_the_request_that_asked() {
     let world = World::new(&[("a", 5), ("b", 3)]);
     let (process, mut worker) = joined(&world, 1).await;
     let committed = worker.flush(2).await.unwrap().unwrap();
-    process.faulty.set(first(Verb::Get, "/state/", Fault::Freeze(When::After)));
+    process.faulty.set(first(Verb::List, "/state", Fault::Freeze(When::After)));
     let zombie = tokio::spawn(async move {
         worker.group.look().await?;
         worker.publish(committed).await
