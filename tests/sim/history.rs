@@ -70,7 +70,7 @@ async fn history(chance: Chance, same_ids: bool) -> Vec<String> {
 /// Records come in, shards split and merge, and what is read is removed in time.
 async fn produce(world: Arc<World>) {
     let chance = &world.chance;
-    let pause = Duration::from_millis(chance.pick(500..5000));
+    let pause = Duration::from_millis(chance.pick(1000..6000));
     loop {
         for _ in 0..chance.pick(1..5) {
             let kind = match chance.pick(0..100) {
@@ -81,9 +81,9 @@ async fn produce(world: Arc<World>) {
             world.stream.put(chance.pick(0..1 << 32), kind, world.now());
         }
         match chance.pick(0..100) {
-            0..4 if world.stream.open() < 12 => world.stream.split(chance.pick(0..1000)),
-            4..7 => world.stream.merge(chance.pick(0..1000)),
-            7..9 => remove(&world),
+            0..3 if world.stream.open() < 9 => world.stream.split(chance.pick(0..1000)),
+            3..5 => world.stream.merge(chance.pick(0..1000)),
+            5..7 => remove(&world),
             _ => {}
         }
         chance.pause(pause).await;
