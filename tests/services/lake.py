@@ -1,10 +1,12 @@
-"""What is in the bucket, read with DuckDB."""
+"""What is in the bucket: the rows, read with DuckDB, and the state of a group."""
+import json
+from collections import Counter
 from pathlib import Path
 
 import duckdb
 import duckdb_extension_httpfs
 
-from servers import BUCKET, KEY, SECRET
+from servers import BUCKET, KEY, SECRET, Run, Servers
 
 
 def counts(servers, prefix, kind="parquet") -> dict:
@@ -33,3 +35,49 @@ def same(seen, want, what):
 def keys(servers, prefix) -> list[str]:
     pages = servers.bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+
+class Group:
+    """The state of a group of workers, as its newest snapshot says."""
+
+    def __init__(self, servers: Servers, prefix, name="default"):
+        self.servers, self.lake, self.name = servers, prefix, name
+        self.folder, self.newest = f"{prefix}/_firemain/{name}", ""
+
+    def read(self, key):
+        return json.loads(self.servers.bucket.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+
+    def snapshot(self):
+        while found := self.servers.bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"{self.folder}/state/",
+                                                           StartAfter=self.newest).get("Contents"):
+            self.newest = found[-1]["Key"]
+        return self.read(self.newest)
+
+    def events(self):
+        return self.snapshot()["totals"]["events"]
+
+    def unread(self):
+        """Where each shard stands that is not at its end."""
+        shards = self.snapshot()["shards"]
+        return {id: shard["position"] for id, shard in shards.items() if shard["position"] != "end"}
+
+    def member(self, run: Run):
+        """As which worker a process is in the group: a process that was taken for dead comes back as another one."""
+        members = self.snapshot()["workers"]
+        beats = (self.read(key) for key in keys(self.servers, f"{self.folder}/workers/"))
+        return next((beat["worker"] for beat in beats
+                     if beat["pid"] == run.process.pid and beat["worker"] in members), None)
+
+    def is_even(self, workers):
+        """So many members, no shard without an owner, and nobody with two more than another."""
+        state = self.snapshot()
+        owners = Counter(shard["owner"] for shard in state["shards"].values() if shard["position"] != "end")
+        owned = [owners[worker] for worker in state["workers"]]
+        return len(owned) == workers and owners[None] == 0 and max(owned) - min(owned) <= 1
+
+    def assert_at_rest(self):
+        """Everybody has left, and left nothing."""
+        staged, state = keys(self.servers, f"{self.folder}/staged/"), self.snapshot()
+        owned = [id for id, shard in state["shards"].items() if shard["owner"]]
+        left = {"staged": staged, "members": state["workers"], "packs": state["packs"], "owned": owned}
+        assert not any(left.values()), f"left behind in {self.newest}: {left}"

@@ -90,6 +90,10 @@ class Case:
     rng: Random
     folder: Path
 
+    def moment(self, seconds):
+        """About so long."""
+        time.sleep(seconds * self.rng.uniform(0.5, 1.5))
+
 
 class Run:
     """A running firemain, delivering one stream to one prefix of the bucket."""

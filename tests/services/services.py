@@ -7,6 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
+from crew import crew
 from scenarios import drained, killed, subscribed
 from servers import Case, Servers, end, processes
 
@@ -16,6 +17,7 @@ def main():
     parser.add_argument("--firemain", type=Path, required=True)
     parser.add_argument("--kinesis", type=Path, required=True, help="the test binary that serves Kinesis")
     parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--crew", type=int, default=1, help="rounds of the crew of workers")
     parser.add_argument("--only", default="", help="a part of the names of the scenarios to run")
     parser.add_argument("--logs", type=Path, default=Path("../shared/data/logs"), help="folder of *.log files")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
@@ -26,8 +28,10 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="firemain-services-"))
     cases = {"drain, Parquet": lambda case: drained(case, "parquet"),
              "drain, JSON": lambda case: drained(case, "json"),
-             "CloudWatch Logs": subscribed,
-             "kill -9": lambda case: killed(case, options.kills)}
+             "CloudWatch Logs": subscribed}
+    for number in range(1, options.crew + 1):
+        cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
+    cases["kill -9"] = lambda case: killed(case, options.kills)
     print(f"seed {options.seed}, {len(lines)} lines", flush=True)
     passed = failed = 0
     try:

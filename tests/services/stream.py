@@ -1,6 +1,7 @@
 """Records on a stream, and its shards."""
 import gzip
 import json
+import threading
 import time
 from collections import Counter
 from random import Random
@@ -62,3 +63,53 @@ class Feed:
         batch = [next(self.source) for _ in range(records)]
         put(self.kinesis, self.stream, [data for data, _ in batch], self.rng)
         self.want = batch[-1][1]
+
+    @property
+    def events(self):
+        return sum(self.want.values())
+
+
+class Feeder:
+    """Feeds from a thread, for as long as the block runs."""
+
+    def __init__(self, feed: Feed, records=6, pause=0.1):
+        self.feed, self.records, self.pause, self.error = feed, records, pause, None
+        self.enough, self.thread = threading.Event(), threading.Thread(target=self.work, daemon=True)
+
+    def work(self):
+        try:
+            while not self.enough.wait(self.pause):
+                self.feed.put(self.records)
+        except Exception as error:
+            self.error = error
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, kind, *_):
+        self.enough.set()
+        self.thread.join()
+        assert self.error is None or kind, f"the feeder: {self.error!r}"
+
+
+def open_shards(kinesis, stream):
+    """In the order of their keys: neighbours can be merged."""
+    shards = kinesis.list_shards(StreamName=stream)["Shards"]
+    live = [shard for shard in shards if "EndingSequenceNumber" not in shard["SequenceNumberRange"]]
+    return sorted(live, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
+
+
+def split(kinesis, stream, rng):
+    shard = rng.choice(open_shards(kinesis, stream))
+    first, last = (int(shard["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
+    kinesis.split_shard(StreamName=stream, ShardToSplit=shard["ShardId"],
+                        NewStartingHashKey=str((first + last) // 2 + 1))
+    settle(kinesis, stream)
+
+
+def merge(kinesis, stream, rng):
+    shards = open_shards(kinesis, stream)
+    left = rng.randrange(len(shards) - 1)
+    kinesis.merge_shards(StreamName=stream, ShardToMerge=shards[left]["ShardId"],
+                         AdjacentShardToMerge=shards[left + 1]["ShardId"])
+    settle(kinesis, stream)

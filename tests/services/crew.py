@@ -1,0 +1,70 @@
+"""Many workers of one group, some dying, some freezing, while the stream is resharded."""
+import signal
+import time
+
+from lake import Group, counts, keys, same
+from servers import Case, Run, until
+from stream import Feed, Feeder, make_stream, merge, split
+
+LEASE = 3
+SETTINGS = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": f"{LEASE}s"}
+
+
+def strike(case: Case, group: Group, run: Run, blow: signal.Signals):
+    """A blow in the middle of a flush: as soon as the worker has staged a pack or published an object, or a bit later."""
+    worker = group.member(run)
+    folder = case.rng.choice([f"{group.folder}/staged/", f"{group.lake}/log_events/"])
+
+    def written():
+        return {key for key in keys(case.servers, folder) if worker in key}
+
+    before = written()
+    until(lambda: written() - before, f"something new in {folder} by {worker}", 20, pause=0.01)
+    time.sleep(case.rng.choice([0, case.rng.uniform(0, 0.2)]))
+    run.signal(blow)
+    return worker
+
+
+def crew(case: Case, name):
+    """Three workers: one killed, one frozen for twice its lease, one added, shards split and merged under load."""
+    kinesis, feed, rng = make_stream(case.servers, name, 4), Feed(case, name), case.rng
+    group = Group(case.servers, name)
+
+    def reshard(*ways):
+        for way in ways:
+            way(kinesis, name, rng)
+            case.moment(0.5)
+
+    feed.put(40)
+    split(kinesis, name, rng)  # A closed shard with unread data, from before the group was born.
+    with Feeder(feed):
+        runs = [Run(case, name, name, **SETTINGS) for _ in range(3)]
+        until(lambda: group.is_even(3), "three workers share the shards evenly", 20)
+        case.moment(1)
+        dead, frozen, steady = rng.sample(runs, 3)
+        dead_worker = strike(case, group, dead, signal.SIGKILL)
+        reshard(split, *rng.sample([split, merge], 2))
+        frozen_worker = strike(case, group, frozen, signal.SIGSTOP)
+        asleep = time.monotonic()
+        reshard(*rng.sample([split, merge, merge], 3))
+        added = Run(case, name, name, **SETTINGS)
+        until(lambda: not {dead_worker, frozen_worker} & group.snapshot()["workers"].keys() and group.is_even(2),
+              "the others have taken over from the dead and the frozen one", 30)
+        time.sleep(max(0, asleep + 2 * LEASE - time.monotonic()))
+        frozen.signal(signal.SIGCONT)
+        reshard(split, merge)
+        until(lambda: group.member(frozen) not in (None, frozen_worker), "the frozen one is back as another worker", 20)
+        until(lambda: group.is_even(3), "the last three share the shards evenly", 30)
+        stood, spread = group.unread(), len(group.unread())
+        until(lambda: not group.unread().items() & stood.items(), "each shard is read on", 20)
+    live = [steady, frozen, added]
+    for run in live:
+        run.signal(signal.SIGTERM)
+    for run in live:
+        run.done(20)
+    left = feed.events - group.events()
+    Run(case, name, name, "--drain", **SETTINGS).done(60)
+    group.assert_at_rest()
+    objects, known = len(keys(case.servers, f"{name}/log_events/")), len(group.snapshot()["shards"])
+    told = same(counts(case.servers, name), feed.want, "a crew under fire")
+    return f"{known} shards, {spread} open over 3 workers, {objects} objects, {left} events for the drain: {told}"
