@@ -9,8 +9,8 @@ import duckdb_extension_httpfs
 from servers import BUCKET, KEY, SECRET, Run, Servers
 
 
-def counts(servers, prefix, kind="parquet") -> dict:
-    """DuckDB's count of rows and of distinct ids, by log group, date and hour."""
+def counts(servers, prefix, kind="parquet", workers=()) -> dict:
+    """DuckDB's count of rows and of distinct ids, by log group, date and hour; of some workers' objects, or of all."""
     extension = next(Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension"))
     with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as sql:
         sql.execute(f"LOAD '{extension}'")
@@ -20,7 +20,9 @@ def counts(servers, prefix, kind="parquet") -> dict:
         suffix = "parquet" if kind == "parquet" else "json.gz"
         hive = "hive_partitioning=true, hive_types={log_group: VARCHAR, dt: VARCHAR, hour: VARCHAR}"
         rows = sql.execute(f"SELECT log_group, dt, hour, count(*), count(DISTINCT event_id) FROM {reader}("
-                           f"'s3://{BUCKET}/{prefix}/log_events/**/*.{suffix}', {hive}) GROUP BY ALL").fetchall()
+                           f"'s3://{BUCKET}/{prefix}/log_events/**/*.{suffix}', {hive}, filename=true) "
+                           "WHERE len($1) = 0 OR parse_filename(filename)[:36] IN (SELECT unnest($1)) "
+                           "GROUP BY ALL", [list(workers)]).fetchall()
     return {(group, dt, hour): (count, ids) for group, dt, hour, count, ids in rows}
 
 
@@ -35,6 +37,11 @@ def same(seen, want, what):
 def keys(servers, prefix) -> list[str]:
     pages = servers.bucket.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix=prefix)
     return [found["Key"] for page in pages for found in page.get("Contents", ())]
+
+
+def writers(servers, prefix) -> set[str]:
+    """The workers whose packs the objects of a lake come from."""
+    return {key.rsplit("/", 1)[1][:36] for key in keys(servers, f"{prefix}/log_events/")}
 
 
 class Group:

@@ -8,7 +8,7 @@ import traceback
 from pathlib import Path
 
 from crew import crew
-from scenarios import drained, killed, subscribed
+from scenarios import drained, killed, killed_before_commit, split_before, split_while_away, subscribed, three_groups
 from servers import Case, Servers, end, processes
 
 
@@ -28,7 +28,11 @@ def main():
     folder = Path(tempfile.mkdtemp(prefix="firemain-services-"))
     cases = {"drain, Parquet": lambda case: drained(case, "parquet"),
              "drain, JSON": lambda case: drained(case, "json"),
-             "CloudWatch Logs": subscribed}
+             "CloudWatch Logs": subscribed,
+             "split before the start": split_before,
+             "split while stopped": split_while_away,
+             "killed before a commit": killed_before_commit,
+             "three groups": three_groups}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
@@ -45,11 +49,11 @@ def main():
             began = time.monotonic()
             try:
                 told = scenario(Case(servers, str(options.firemain.resolve()), lines, rng, folder))
-                print(f"ok    {name:16} {told} ({time.monotonic() - began:.1f} s)", flush=True)
+                print(f"ok    {name:22} {told} ({time.monotonic() - began:.1f} s)", flush=True)
                 passed += 1
             except Exception as error:
                 told = error if isinstance(error, AssertionError) else traceback.format_exc()
-                print(f"FAIL  {name:16} {told}", flush=True)
+                print(f"FAIL  {name:22} {told}", flush=True)
                 failed += 1
             end(processes[count:])
     finally:
