@@ -4,7 +4,7 @@ import time
 
 from lake import Group, counts, keys, same
 from servers import Case, Run, until
-from stream import Feed, Feeder, make_stream, merge, split
+from stream import Feed, Feeder, make_stream, merge, open_ids, split
 
 LEASE = 3
 SETTINGS = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": f"{LEASE}s"}
@@ -35,11 +35,14 @@ def crew(case: Case, name):
             way(kinesis, name, rng)
             case.moment(0.5)
 
+    def is_even(workers):
+        return group.is_even(workers, open_ids(kinesis, name))
+
     feed.put(40)
     split(kinesis, name, rng)  # A closed shard with unread data, from before the group was born.
     with Feeder(feed):
         runs = [Run(case, name, name, **SETTINGS) for _ in range(3)]
-        until(lambda: group.is_even(3), "three workers share the shards evenly", 20)
+        until(lambda: is_even(3), "three workers share the shards evenly", 20)
         case.moment(1)
         dead, frozen, steady = rng.sample(runs, 3)
         dead_worker = strike(case, group, dead, signal.SIGKILL)
@@ -48,13 +51,13 @@ def crew(case: Case, name):
         asleep = time.monotonic()
         reshard(*rng.sample([split, merge, merge], 3))
         added = Run(case, name, name, **SETTINGS)
-        until(lambda: not {dead_worker, frozen_worker} & group.snapshot()["workers"].keys() and group.is_even(2),
+        until(lambda: not {dead_worker, frozen_worker} & group.snapshot()["workers"].keys() and is_even(2),
               "the others have taken over from the dead and the frozen one", 30)
         time.sleep(max(0, asleep + 2 * LEASE - time.monotonic()))
         frozen.signal(signal.SIGCONT)
         reshard(split, merge)
         until(lambda: group.member(frozen) not in (None, frozen_worker), "the frozen one is back as another worker", 20)
-        until(lambda: group.is_even(3), "the last three share the shards evenly", 30)
+        until(lambda: is_even(3), "the last three share the shards evenly", 30)
         stood, spread = group.unread(), len(group.unread())
         until(lambda: not group.unread().items() & stood.items(), "each shard is read on", 20)
     live = [steady, frozen, added]
@@ -65,6 +68,6 @@ def crew(case: Case, name):
     left = feed.events - group.events()
     Run(case, name, name, "--drain", **SETTINGS).done(60)
     group.assert_at_rest()
-    objects, known = len(keys(case.servers, f"{name}/log_events/")), len(group.snapshot()["shards"])
+    objects = len(keys(case.servers, f"{name}/log_events/"))
     told = same(counts(case.servers, name), feed.want, "a crew under fire")
-    return f"{known} shards, {spread} open over 3 workers, {objects} objects, {left} events for the drain: {told}"
+    return f"{group.told()}, {spread} shared by the last three, {objects} objects, {left} events for the drain: {told}"

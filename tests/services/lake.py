@@ -75,12 +75,17 @@ class Group:
         return next((beat["worker"] for beat in beats
                      if beat["pid"] == run.process.pid and beat["worker"] in members), None)
 
-    def is_even(self, workers):
-        """So many members, no shard without an owner, and nobody with two more than another."""
+    def is_even(self, workers, shards):
+        """So many members, each of these shards read by one of them, no other left, nobody with two more than another."""
         state = self.snapshot()
-        owners = Counter(shard["owner"] for shard in state["shards"].values() if shard["position"] != "end")
+        unread = {id: shard["owner"] for id, shard in state["shards"].items() if shard["position"] != "end"}
+        owners = Counter(unread.values())
         owned = [owners[worker] for worker in state["workers"]]
-        return len(owned) == workers and owners[None] == 0 and max(owned) - min(owned) <= 1
+        return unread.keys() == shards and len(owned) == workers and None not in owners and max(owned) - min(owned) <= 1
+
+    def told(self):
+        known = len(self.snapshot()["shards"])
+        return f"{known} shards, {known - len(self.unread())} read to their end"
 
     def assert_at_rest(self):
         """Everybody has left, and left nothing."""

@@ -88,12 +88,7 @@ def split_before(case: Case):
     Run(case, "split-before", "split-before", "--drain").done()
     group = Group(case.servers, "split-before")
     group.assert_at_rest()
-    return f"{shards(group)}: " + same(counts(case.servers, "split-before"), feed.want, "split before the start")
-
-
-def shards(group: Group):
-    known = len(group.snapshot()["shards"])
-    return f"{known} shards, {known - len(group.unread())} read to their end"
+    return f"{group.told()}: " + same(counts(case.servers, "split-before"), feed.want, "split before the start")
 
 
 def split_while_away(case: Case):
@@ -109,7 +104,7 @@ def split_while_away(case: Case):
         if reshard:
             feed.put(30)
             reshard(kinesis, "away", case.rng)
-    return f"{shards(group)}: " + same(counts(case.servers, "away"), feed.want, "split while nobody ran")
+    return f"{group.told()}: " + same(counts(case.servers, "away"), feed.want, "split while nobody ran")
 
 
 def killed_before_commit(case: Case):

@@ -99,6 +99,10 @@ def open_shards(kinesis, stream):
     return sorted(live, key=lambda shard: int(shard["HashKeyRange"]["StartingHashKey"]))
 
 
+def open_ids(kinesis, stream):
+    return {shard["ShardId"] for shard in open_shards(kinesis, stream)}
+
+
 def split(kinesis, stream, rng):
     shard = rng.choice(open_shards(kinesis, stream))
     first, last = (int(shard["HashKeyRange"][name]) for name in ("StartingHashKey", "EndingHashKey"))
