@@ -11,7 +11,7 @@ SETTINGS = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": f"{LEASE}s"}
 
 
 def strike(case: Case, group: Group, run: Run, blow: signal.Signals):
-    """A blow in the middle of a flush: as soon as the worker has staged a pack or published an object, or a bit later."""
+    """A blow in the middle of a flush: when the worker has staged a pack or published an object, or a bit later."""
     worker = group.member(run)
     folder = case.rng.choice([f"{group.folder}/staged/", f"{group.lake}/log_events/"])
 
@@ -35,14 +35,14 @@ def crew(case: Case, name):
             way(kinesis, name, rng)
             case.moment(0.5)
 
-    def is_even(workers):
-        return group.is_even(workers, open_ids(kinesis, name))
+    def until_even(workers, what, seconds):
+        group.until_even(workers, lambda: open_ids(kinesis, name), what, seconds)
 
     feed.put(40)
     split(kinesis, name, rng)  # A closed shard with unread data, from before the group was born.
     with Feeder(feed):
         runs = [Run(case, name, name, **SETTINGS) for _ in range(3)]
-        until(lambda: is_even(3), "three workers share the shards evenly", 20)
+        until_even(3, "three workers share the shards evenly", 20)
         case.moment(1)
         dead, frozen, steady = rng.sample(runs, 3)
         dead_worker = strike(case, group, dead, signal.SIGKILL)
@@ -51,13 +51,13 @@ def crew(case: Case, name):
         asleep = time.monotonic()
         reshard(*rng.sample([split, merge, merge], 3))
         added = Run(case, name, name, **SETTINGS)
-        until(lambda: not {dead_worker, frozen_worker} & group.snapshot()["workers"].keys() and is_even(2),
-              "the others have taken over from the dead and the frozen one", 30)
+        until(lambda: not {dead_worker, frozen_worker} & group.owned().keys(), "the dead and the frozen are out", 30)
+        until_even(2, "the other two have taken over", 20)
         time.sleep(max(0, asleep + 2 * LEASE - time.monotonic()))
         frozen.signal(signal.SIGCONT)
         reshard(split, merge)
-        until(lambda: group.member(frozen) not in (None, frozen_worker), "the frozen one is back as another worker", 20)
-        until(lambda: is_even(3), "the last three share the shards evenly", 30)
+        until(lambda: group.member(frozen) not in (None, frozen_worker), "the frozen one is back as another", 20)
+        until_even(3, "the last three share the shards evenly", 30)
         stood, spread = group.unread(), len(group.unread())
         until(lambda: not group.unread().items() & stood.items(), "each shard is read on", 20)
     live = [steady, frozen, added]

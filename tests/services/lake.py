@@ -1,12 +1,11 @@
 """What is in the bucket: the rows, read with DuckDB, and the state of a group."""
 import json
-from collections import Counter
 from pathlib import Path
 
 import duckdb
 import duckdb_extension_httpfs
 
-from servers import BUCKET, KEY, SECRET, Run, Servers
+from servers import BUCKET, KEY, SECRET, Run, Servers, until
 
 
 def counts(servers, prefix, kind="parquet", workers=()) -> dict:
@@ -58,6 +57,7 @@ class Group:
         while found := self.servers.bucket.list_objects_v2(Bucket=BUCKET, Prefix=f"{self.folder}/state/",
                                                            StartAfter=self.newest).get("Contents"):
             self.newest = found[-1]["Key"]
+        assert self.newest, f"{self.folder} has no snapshot yet"
         return self.read(self.newest)
 
     def events(self):
@@ -75,13 +75,25 @@ class Group:
         return next((beat["worker"] for beat in beats
                      if beat["pid"] == run.process.pid and beat["worker"] in members), None)
 
-    def is_even(self, workers, shards):
-        """So many members, each of these shards read by one of them, no other left, nobody with two more than another."""
+    def owned(self):
+        """The shards of each member that are not at their end; `None` owns those that wait for a member."""
         state = self.snapshot()
-        unread = {id: shard["owner"] for id, shard in state["shards"].items() if shard["position"] != "end"}
-        owners = Counter(unread.values())
-        owned = [owners[worker] for worker in state["workers"]]
-        return unread.keys() == shards and len(owned) == workers and None not in owners and max(owned) - min(owned) <= 1
+        shards = [(id, shard["owner"]) for id, shard in state["shards"].items() if shard["position"] != "end"]
+        owners = [*state["workers"], *({None} & {owner for _, owner in shards})]
+        return {owner: [id for id, its in shards if its == owner] for owner in owners}
+
+    def until_even(self, workers, shards, what, seconds):
+        """So many members, each of these shards with one of them, and nobody with two more than another."""
+        def is_even():
+            owned = self.owned()
+            sizes = [len(its) for its in owned.values()]
+            known = {id for its in owned.values() for id in its} == shards()
+            return known and None not in owned and len(owned) == workers and max(sizes) - min(sizes) <= 1
+
+        try:
+            until(is_even, what, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; of {sorted(shards())} {self.owned()}") from None
 
     def told(self):
         known = len(self.snapshot()["shards"])

@@ -108,7 +108,7 @@ def split_while_away(case: Case):
 
 
 def killed_before_commit(case: Case):
-    """Killed when it has read and not committed: the next worker takes its shards over and reads them from the start."""
+    """Killed when it has read and not committed: the next worker takes its shards over and reads them again."""
     make_stream(case.servers, "uncommitted", 3)
     feed, group = Feed(case, "uncommitted"), Group(case.servers, "uncommitted")
     feed.put(30)

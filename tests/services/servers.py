@@ -40,8 +40,9 @@ def end(some):
 
 
 def until(ready, what, seconds=60, pause=0.1):
-    end, error = time.monotonic() + seconds, None
+    end = time.monotonic() + seconds
     while True:
+        error = None
         try:
             if ready():
                 return
