@@ -71,3 +71,24 @@ def crew(case: Case, name):
     objects = len(keys(case.servers, f"{name}/log_events/"))
     told = same(counts(case.servers, name), feed.want, "a crew under fire")
     return f"{group.told()}, {spread} shared by the last three, {objects} objects, {left} events for the drain: {told}"
+
+
+def resharded(case: Case):
+    """Three workers that nothing happens to: whoever is to have the children of a shard begins with them at once."""
+    kinesis, feed = make_stream(case.servers, "resharded", 3), Feed(case, "resharded")
+    group, seconds = Group(case.servers, "resharded"), []
+    with Feeder(feed):
+        runs = [Run(case, "resharded", "resharded", **SETTINGS) for _ in range(3)]
+        for way in (None, split, split, merge, split, merge):
+            if way:
+                way(kinesis, "resharded", case.rng)
+            began = time.monotonic()
+            group.until_even(3, lambda: open_ids(kinesis, "resharded"),
+                             f"the three share all shards after {way.__name__ if way else 'the start'}", 15)
+            seconds.append(time.monotonic() - began)
+    for run in runs:
+        run.stop()
+    Run(case, "resharded", "resharded", "--drain", **SETTINGS).done(60)
+    group.assert_at_rest()
+    told = same(counts(case.servers, "resharded"), feed.want, "resharded")
+    return f"{group.told()}, shared at most {max(seconds):.1f} s after a change: {told}"

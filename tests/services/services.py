@@ -7,7 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
-from crew import crew
+from crew import crew, resharded
 from scenarios import drained, killed, killed_before_commit, split_before, split_while_away, subscribed, three_groups
 from servers import Case, Servers, end, processes
 
@@ -32,7 +32,8 @@ def main():
              "split before the start": split_before,
              "split while stopped": split_while_away,
              "killed before a commit": killed_before_commit,
-             "three groups": three_groups}
+             "three groups": three_groups,
+             "resharded among three": resharded}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
