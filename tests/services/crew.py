@@ -92,3 +92,23 @@ def resharded(case: Case):
     group.assert_at_rest()
     told = same(counts(case.servers, "resharded"), feed.want, "resharded")
     return f"{group.told()}, shared at most {max(seconds):.1f} s after a change: {told}"
+
+
+def drained_together(case: Case):
+    """Three drains at once, over a stream that was split: the first that ends finds everything visible, and all end."""
+    kinesis, feed = make_stream(case.servers, "together", 3), Feed(case, "together")
+    for _ in range(2):
+        feed.put(60)
+        split(kinesis, "together", case.rng)
+    feed.put(60)
+    began = time.monotonic()
+    runs = [Run(case, "together", "together", "--drain", LEASE_TIMEOUT=f"{LEASE}s") for _ in range(3)]
+    until(lambda: not all(run.is_alive() for run in runs), "a drain ends", 30)
+    first = time.monotonic() - began
+    told = same(counts(case.servers, "together"), feed.want, "when the first of three drains has ended")
+    for run in runs:
+        run.done(30)
+    last = time.monotonic() - began
+    group = Group(case.servers, "together")
+    group.assert_at_rest()
+    return f"{group.told()}, ended after {first:.1f} to {last:.1f} s: {told}"

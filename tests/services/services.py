@@ -7,7 +7,7 @@ import time
 import traceback
 from pathlib import Path
 
-from crew import crew, resharded
+from crew import crew, drained_together, resharded
 from scenarios import drained, killed, killed_before_commit, split_before, split_while_away, subscribed, three_groups
 from servers import Case, Servers, end, processes
 
@@ -33,7 +33,8 @@ def main():
              "split while stopped": split_while_away,
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
-             "resharded among three": resharded}
+             "resharded among three": resharded,
+             "three drains at once": drained_together}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
