@@ -15,6 +15,11 @@ test *args:
 test-services *args:
     tests/services/run {{ args }}
 
+# So many random histories of whole workers over a simulated stream and bucket; a failure prints its seed.
+# Past some thousands, `just sim 200000 --release` is faster in spite of the build.
+sim seeds="2000" *args:
+    SIM_SEEDS={{ seeds }} cargo test --locked --test sim {{ args }} every_history -- --nocapture
+
 # Decoded MB per CPU second, wall MB/s and peak memory of the release binary, from files to a local lake.
 throughput *args:
     benches/throughput {{ args }}
