@@ -1,6 +1,6 @@
 //! Rules of the protocol that can be broken on purpose, to show that the simulation notices.
 //!
-//! Only with the feature `broken`, which the tests of this crate alone turn on; without it [`is_broken`] is `false` for
+//! Only with the feature `broken`, which the tests of this crate alone turn on; without it `is_broken` is `false` for
 //! the compiler, and nothing of this is in a binary.
 
 /// A rule that is broken, for the thread that says so.
