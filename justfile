@@ -24,6 +24,10 @@ sim seeds="2000" *args:
 throughput *args:
     benches/throughput {{ args }}
 
+# What is left of the throughput when each put takes 200 ms and each flush has a thousand partitions.
+latency *args:
+    cargo bench --bench latency -- {{ args }}
+
 # Criterion benchmarks of decode, buffer and encode.
 bench *args:
     cargo bench {{ args }}

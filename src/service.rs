@@ -30,9 +30,9 @@ use crate::worker::{self, Parts, Report, Settings};
 /// takes 30 MiB each, so that one whose answer does not come leaves room for the others. A part of the 200 MiB that the
 /// process may take beyond `flush.buffer_bytes`.
 const READ_AHEAD: usize = 64 << 20;
-/// The pause between two reads of a shard that has nothing new, by the flush interval: a tenth of it in these bounds.
+/// The pause between two polls of a shard that has nothing new, by the flush interval: a tenth of it, within this and
+/// [`worker::LONGEST_IDLE`]. A hundred shards that are polled every second would take more than two percent of a core.
 const SHORTEST_IDLE: Duration = Duration::from_millis(200);
-const LONGEST_IDLE: Duration = Duration::from_secs(1);
 
 /// Why a run failed, and with which exit code.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +105,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
             Arc::new(files)
         }
         (SourceConfig::Kinesis(stream), Some(aws)) => {
-            let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, LONGEST_IDLE);
+            let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, worker::LONGEST_IDLE);
             let connected = KinesisSource::connect(stream, &aws, &clock, &patience, read_ahead, idle).await;
             Arc::new(connected.map_err(fatal)?)
         }

@@ -49,6 +49,10 @@ const RUNS_BYTES: usize = 96 << 20;
 const SHORTEST_RUN: usize = 8 << 20;
 const LONGEST_RUN: usize = 64 << 20;
 
+/// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
+/// begins then. No source should rest for longer between two reads.
+pub const LONGEST_IDLE: Duration = Duration::from_secs(3);
+
 /// What a worker is made of.
 #[derive(Clone, Debug)]
 pub struct Parts {
@@ -318,8 +322,8 @@ impl Worker {
             );
             self.expired += 1;
         }
-        if done.position.is_some() {
-            self.since.get_or_insert_with(Instant::now);
+        if done.position.is_some() && self.since.is_none() {
+            self.since = Some(self.oldest());
         }
         self.shards.buffered(&done.shard, done.position.take(), done.at_tip || done.at_end);
         if done.at_end {
@@ -328,6 +332,14 @@ impl Worker {
                 self.shard_ended.get_or_insert_with(Instant::now);
             }
         }
+    }
+
+    /// When the oldest of what is buffered arrived, or so much ago if that is longer.
+    fn oldest(&self) -> Instant {
+        let now = self.parts.storage.clock.now();
+        let age = self.buffers.oldest_arrival().map_or(0, |arrival| u64::try_from(now - arrival).unwrap_or(0));
+        let age = Duration::from_millis(age).min(LONGEST_IDLE);
+        Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
     }
 
     // Flushing and committing.
