@@ -2,8 +2,10 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::{StreamExt, TryStreamExt};
+use tokio::sync::{Mutex, MutexGuard, Notify};
 
 use super::WorkerError;
 use super::compute::Compute;
@@ -34,15 +36,51 @@ pub struct Committed {
     pub objects: Vec<PackedObject>,
 }
 
+/// Lets one flush at a time encode, and one at a time commit, in their order: so the next one encodes while a slow store
+/// takes in the one before.
+#[derive(Clone, Debug, Default)]
+pub struct Turns {
+    committing: Arc<Mutex<()>>,
+    encoding: Arc<AtomicBool>,
+    encoded: Arc<Notify>,
+}
+
+impl Turns {
+    /// Whether a flush is being encoded, or waits to be committed.
+    pub fn is_encoding(&self) -> bool {
+        self.encoding.load(Ordering::Relaxed)
+    }
+
+    /// Returns when that is over.
+    pub async fn encoded(&self) {
+        self.encoded.notified().await;
+    }
+
+    /// A flush begins to encode.
+    pub fn begin(&self) {
+        self.encoding.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits until the flush before is committed, or has failed: then this one will be refused.
+    async fn commit(&self) -> MutexGuard<'_, ()> {
+        let turn = self.committing.lock().await;
+        self.encoding.store(false, Ordering::Relaxed);
+        self.encoded.notify_one();
+        turn
+    }
+}
+
 /// Encodes every partition, stages the objects as one pack and commits.
 pub async fn flush(
     group: &Group,
     settings: &Arc<EncodeSettings>,
     compute: Compute,
     flush: Flush,
+    turns: &Turns,
 ) -> Result<Committed, WorkerError> {
     let Flush { id, rows, mut commit } = flush;
     let encoded = encode_all(rows, settings, compute).await?;
+    let _turn = turns.commit().await;
     let mut objects = pack_up(&id, encoded);
     if !objects.is_empty() {
         let bytes = group.stage(&id, &objects).await?;

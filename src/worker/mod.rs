@@ -1,8 +1,8 @@
 //! The loop of one worker: read, decode, buffer, flush, commit, publish.
 //!
 //! Invariant: a shard's position is committed together with exactly the rows that lie between the old position and the
-//! new one. At most one flush is being encoded and committed at a time; publishing goes on behind it, bounded by the
-//! [`Budget`].
+//! new one. At most one flush is being encoded at a time and one committed, in their order; publishing goes on behind them,
+//! bounded by the [`Budget`].
 
 pub mod compute;
 mod decoding;
@@ -23,7 +23,7 @@ use tracing::{debug, info, warn};
 
 use self::compute::Compute;
 use self::decoding::{Decoding, Done};
-use self::flush::{Committed, Flush};
+use self::flush::{Committed, Flush, Turns};
 use self::ownership::{Ownership, View};
 use self::policy::{Fill, Policy, Reason};
 use self::readers::{Read, Readers};
@@ -153,8 +153,9 @@ struct Worker {
     /// Since when something waits to be committed.
     since: Option<Instant>,
     shard_ended: Option<Instant>,
-    /// The flush under way: one at most. It ends when this is dropped.
+    /// The flushes under way: two at most. They end when this is dropped.
     flushing: JoinSet<Result<Committed, WorkerError>>,
+    turns: Turns,
     /// What is published, and packs that nobody needs any more and that are deleted behind it.
     publishing: JoinSet<Result<Option<PackId>, WorkerError>>,
     /// Published, and not yet dropped from the state.
@@ -192,6 +193,7 @@ impl Worker {
             since: None,
             shard_ended: None,
             flushing: JoinSet::new(),
+            turns: Turns::default(),
             publishing: JoinSet::new(),
             published: BTreeSet::new(),
             published_since: None,
@@ -235,6 +237,7 @@ impl Worker {
                 _ = stop.changed() => {}
                 Some(committed) = self.flushing.join_next() => self.committed(committed)?,
                 Some(published) = self.publishing.join_next() => self.published(published)?,
+                () = self.turns.encoded() => {}
                 view = self.ownership.next() => self.see(view?),
                 done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
                 read = self.readers.next(), if self.has_room() => self.decode(read)?,
@@ -252,7 +255,7 @@ impl Worker {
     // Reading and buffering.
 
     fn has_room(&self) -> bool {
-        let crowded = !self.flushing.is_empty() && self.buffers.open() > self.policy.open_partitions;
+        let crowded = self.turns.is_encoding() && self.buffers.open() > self.policy.open_partitions;
         self.decoding.has_room() && self.budget.room() > 0 && !crowded
     }
 
@@ -363,8 +366,13 @@ impl Worker {
     }
 
     fn flush_due(&self) -> Option<Reason> {
-        if !self.flushing.is_empty() {
+        if self.turns.is_encoding() {
             return None;
+        }
+        if !self.flushing.is_empty() {
+            // What is under way makes the state newer soon; only what stops the reading can't wait for that.
+            let due = self.policy.due(&self.fill(), Instant::now());
+            return due.filter(|due| matches!(due, Reason::Full | Reason::OpenPartitions));
         }
         let drained = self.parts.settings.drain && self.since.is_some() && self.all_at_tip();
         // Other drains wait until what is published is known to be.
@@ -379,19 +387,21 @@ impl Worker {
         let taken = self.buffers.take();
         self.flushes += 1;
         let id = PackId { worker: self.group.id().clone(), flush: self.flushes };
-        let moves = self.shards.moves();
+        let moves = self.shards.flush();
         let give_up = self.shards.give_up(give_up);
         for shard in &give_up {
             info!(%shard, "giving up: another worker is to have it");
             self.readers.end(shard);
         }
         debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
-        let (published, expired) = (self.published.clone(), std::mem::take(&mut self.expired));
+        let (published, expired) = (std::mem::take(&mut self.published), std::mem::take(&mut self.expired));
         let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired };
         let flush = Flush { id, rows: taken.partitions, commit };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
         let compute = self.parts.settings.compute;
-        self.flushing.spawn(async move { flush::flush(&group, &encode, compute, flush).await });
+        let turns = self.turns.clone();
+        turns.begin();
+        self.flushing.spawn(async move { flush::flush(&group, &encode, compute, flush, &turns).await });
         (self.since, self.shard_ended, self.published_since, self.surplus_since) = (None, None, None, None);
     }
 
@@ -404,10 +414,6 @@ impl Worker {
             self.ownership.refresh(ended.map(|step| step.shard.clone()));
         }
         self.weigh();
-        self.published.retain(|pack| !commit.published.contains(pack));
-        if !self.published.is_empty() {
-            self.published_since.get_or_insert_with(Instant::now);
-        }
         let bytes: usize = objects.iter().map(|object| object.len()).sum();
         let Counts { records, events, rejections, control, .. } = commit.counts;
         info!(pack = %id, records, events, rejections, control, objects = objects.len(), bytes, "committed");

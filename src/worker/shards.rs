@@ -12,9 +12,9 @@ pub type Tenure = u64;
 #[derive(Debug)]
 struct Owned {
     tenure: Tenure,
-    /// As in the shared state.
-    committed: Position,
-    /// Behind the last record in the buffers or in the flush under way.
+    /// As in the shared state, once every flush under way is committed.
+    flushed: Position,
+    /// Behind the last record in the buffers.
     buffered: Position,
     /// Everything that was there when it was last asked is buffered.
     at_tip: bool,
@@ -41,7 +41,7 @@ impl Shards {
         }
         self.tenures += 1;
         let owned =
-            Owned { tenure: self.tenures, committed: committed.clone(), buffered: committed.clone(), at_tip: false };
+            Owned { tenure: self.tenures, flushed: committed.clone(), buffered: committed.clone(), at_tip: false };
         self.owned.insert(shard.clone(), owned);
         self.let_go.remove(shard);
         Some(self.tenures)
@@ -61,12 +61,14 @@ impl Shards {
         }
     }
 
-    /// What a flush of everything that is buffered moves.
-    pub fn moves(&self) -> Vec<Move> {
-        let moved = self.owned.iter().filter(|(_, owned)| owned.buffered != owned.committed);
-        moved
-            .map(|(id, owned)| Move { shard: id.clone(), from: owned.committed.clone(), to: owned.buffered.clone() })
-            .collect()
+    /// What a flush of everything that is buffered moves. It is under way then.
+    pub fn flush(&mut self) -> Vec<Move> {
+        let moved = self.owned.iter_mut().filter(|(_, owned)| owned.buffered != owned.flushed);
+        let step = |(id, owned): (&ShardId, &mut Owned)| {
+            let from = std::mem::replace(&mut owned.flushed, owned.buffered.clone());
+            Move { shard: id.clone(), from, to: owned.buffered.clone() }
+        };
+        moved.map(step).collect()
     }
 
     /// Lets go of so many, the last ones. The flush under way has to give them up.
@@ -82,14 +84,10 @@ impl Shards {
     /// A flush is committed, and snapshot `number` knows of it. Says whether a shard came to its end.
     pub fn committed(&mut self, moves: &[Move], given_up: &BTreeSet<ShardId>, number: u64) -> bool {
         let mut ended = false;
-        for step in moves {
-            if step.to == Position::End {
-                self.owned.remove(&step.shard);
-                self.let_go.insert(step.shard.clone(), LATER_THAN_ALL);
-                ended = true;
-            } else if let Some(owned) = self.owned.get_mut(&step.shard) {
-                owned.committed = step.to.clone();
-            }
+        for step in moves.iter().filter(|step| step.to == Position::End) {
+            self.owned.remove(&step.shard);
+            self.let_go.insert(step.shard.clone(), LATER_THAN_ALL);
+            ended = true;
         }
         for shard in given_up {
             self.let_go.entry(shard.clone()).and_modify(|let_go| *let_go = number);
@@ -132,7 +130,7 @@ mod tests {
         shards.take_up(&b, &Position::TrimHorizon, 3).unwrap();
         assert_eq!(shards.take_up(&a, &Position::TrimHorizon, 4), None, "it is owned already");
         shards.buffered(&b, Some(after(7)), true);
-        let moves = shards.moves();
+        let moves = shards.flush();
         assert_eq!(moves, [Move { shard: b.clone(), from: Position::TrimHorizon, to: after(7) }]);
 
         let given = shards.give_up(1);
@@ -144,7 +142,9 @@ mod tests {
         assert!(shards.is_current(&b, again) && shards.is_current(&a, first) && !shards.is_current(&b, first));
 
         shards.buffered(&a, Some(Position::End), true);
-        assert!(shards.committed(&shards.moves(), &BTreeSet::new(), 11));
+        let end = shards.flush();
+        assert_eq!(shards.flush(), [], "it is under way");
+        assert!(shards.committed(&end, &BTreeSet::new(), 11));
         assert_eq!(shards.take_up(&a, &Position::TrimHorizon, 10), None, "it ended");
         assert_eq!(shards.len(), 1);
     }
