@@ -35,9 +35,9 @@ pub struct Commit {
     pub expired: u64,
 }
 
-/// What a claim goes by.
+/// What a worker wants to claim.
 #[derive(Clone, Copy, Debug)]
-pub struct Claim<'a> {
+pub struct Wanted<'a> {
     /// Every shard that the source has.
     pub known: &'a [Shard],
     /// The number of a snapshot that was seen before the source was asked for them.
@@ -48,8 +48,6 @@ pub struct Claim<'a> {
     pub gone: &'a BTreeSet<ShardId>,
     /// Shards to take past the fair share too, if they are free: so that they are read now, whoever is to have them then.
     pub at_once: &'a BTreeSet<ShardId>,
-    /// Workers that are taken for dead.
-    pub dead: &'a BTreeSet<WorkerId>,
 }
 
 /// Why a change is not legal on the head.
@@ -86,8 +84,10 @@ impl Snapshot {
     /// Takes shards that nobody owns or whose owner is taken for dead, up to a fair share, and the packs of the dead;
     /// adds shards that the source has and the state has not. The dead leave the state, and so do shards that are gone
     /// and that nobody owns: what was not read of them is lost, which is counted.
-    pub fn claim(&self, worker: &WorkerId, claim: &Claim<'_>) -> Result<Self, Refused> {
-        let Claim { known, seen, start, gone, at_once, dead } = *claim;
+    ///
+    /// `dead`: workers that are taken for dead.
+    pub fn claim(&self, worker: &WorkerId, wanted: &Wanted<'_>, dead: &BTreeSet<WorkerId>) -> Result<Self, Refused> {
+        let Wanted { known, seen, start, gone, at_once } = *wanted;
         if !self.workers.contains_key(worker) {
             return Err(Refused::NotAMember);
         }
@@ -219,7 +219,7 @@ pub(super) mod tests {
     /// A claim of worker `n`.
     fn claim(head: &Snapshot, n: u128, known: &[Shard], start: &Position, dead: &[u128]) -> Result<Snapshot, Refused> {
         let (dead, none) = (dead.iter().map(|n| worker(*n)).collect(), BTreeSet::new());
-        head.claim(&worker(n), &Claim { known, seen: head.number, start, gone: &none, at_once: &none, dead: &dead })
+        head.claim(&worker(n), &Wanted { known, seen: head.number, start, gone: &none, at_once: &none }, &dead)
     }
 
     fn owner(state: &Snapshot, id: &str) -> Option<WorkerId> {
@@ -296,9 +296,8 @@ pub(super) mod tests {
         assert_eq!(claim(&state, 2, &known, &Position::TrimHorizon, &[]), Err(Refused::Nothing));
 
         let (none, nobody, both) = (BTreeSet::new(), BTreeSet::new(), ["a".into(), "b".into()].into());
-        let claim =
-            Claim { known: &known, seen: 0, start: &Position::TrimHorizon, gone: &none, at_once: &both, dead: &nobody };
-        let state = free.claim(&worker(2), &claim).unwrap();
+        let wanted = Wanted { known: &known, seen: 0, start: &Position::TrimHorizon, gone: &none, at_once: &both };
+        let state = free.claim(&worker(2), &wanted, &nobody).unwrap();
         assert_eq!(state.owned_by(&worker(2)).count(), 2, "past its share, so that they are read");
         assert_eq!(state.share(&worker(2), &known).surplus(), 1);
     }
@@ -309,23 +308,22 @@ pub(super) mod tests {
         let state = state.register(&worker(2), "arn", 0).unwrap();
         let gone = BTreeSet::from(["a".into(), "b".into()]);
         let (none, dead, nothing) = (BTreeSet::new(), BTreeSet::from([worker(1)]), BTreeSet::new());
-        let by =
-            |dead| Claim { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, at_once: &nothing, dead };
-        let without = state.claim(&worker(2), &by(&none)).unwrap();
+        let wanted = Wanted { known: &[], seen: 0, start: &Position::TrimHorizon, gone: &gone, at_once: &nothing };
+        let without = state.claim(&worker(2), &wanted, &none).unwrap();
         assert_eq!(
             without.shards.keys().map(ShardId::as_str).collect::<Vec<_>>(),
             ["b"],
             "who owns b may still read it"
         );
         assert_eq!(without.totals.expired, 0);
-        let without = without.claim(&worker(2), &by(&dead)).unwrap();
+        let without = without.claim(&worker(2), &wanted, &dead).unwrap();
         assert_eq!((without.shards.len(), without.totals.expired), (0, 1));
 
         // Who listed a shard before it was forgotten does not bring it back.
         let known = [shard("a", &[])];
-        let claim = Claim { known: &known, gone: &nothing, ..by(&none) };
-        assert_eq!(without.claim(&worker(2), &claim), Err(Refused::Nothing));
-        let later = without.claim(&worker(2), &Claim { seen: without.forgot, ..claim }).unwrap();
+        let wanted = Wanted { known: &known, gone: &nothing, ..wanted };
+        assert_eq!(without.claim(&worker(2), &wanted, &none), Err(Refused::Nothing));
+        let later = without.claim(&worker(2), &Wanted { seen: without.forgot, ..wanted }, &none).unwrap();
         assert_eq!(later.shards.len(), 1);
     }
 

@@ -8,7 +8,7 @@ use object_store::path::Path;
 use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
-use super::change::{Claim, Commit, Refused};
+use super::change::{Commit, Refused, Wanted};
 use super::log::Log;
 use super::member::{AdvanceError, Member, Seen};
 use super::pack::{self, BadPack, PackedObject};
@@ -18,10 +18,7 @@ use super::snapshot::{PackId, PackState, Snapshot, WorkerId};
 use super::storage::{Description, Storage};
 use crate::broken::{Broken, is_broken};
 use crate::buffer::{Budget, Held};
-use crate::event::ShardId;
-use crate::position::Position;
 use crate::retry::GaveUp;
-use crate::source::Shard;
 
 /// Why a worker can't go on.
 #[derive(Debug, thiserror::Error)]
@@ -74,16 +71,6 @@ pub struct Joining<'a> {
     /// Snapshots that collection leaves, usually [`super::log::KEPT`].
     pub kept: usize,
     pub about: About,
-}
-
-/// What a worker wants to claim: as in [`Claim`].
-#[derive(Clone, Copy, Debug)]
-pub struct Wanted<'a> {
-    pub known: &'a [Shard],
-    pub seen: u64,
-    pub start: &'a Position,
-    pub gone: &'a BTreeSet<ShardId>,
-    pub at_once: &'a BTreeSet<ShardId>,
 }
 
 impl Group {
@@ -142,7 +129,7 @@ impl Group {
 
     /// Claims what may be claimed, up to a fair share. Returns the packs of the dead that are now this worker's to
     /// publish: see [`Group::publish_adopted`].
-    pub async fn claim(&self, wanted: Wanted<'_>) -> Result<Vec<PackState>, GroupError> {
+    pub async fn claim(&self, wanted: &Wanted<'_>) -> Result<Vec<PackState>, GroupError> {
         let mut member = self.member.lock().await;
         let head = Arc::clone(member.look().await?);
         let before: BTreeSet<PackId> = head.packs_of(&self.id).map(|pack| pack.id.clone()).collect();
@@ -150,9 +137,7 @@ impl Group {
         for worker in &dead {
             warn!(%worker, "worker shows no sign of life for {:?}: taking over", self.lease);
         }
-        let Wanted { known, seen, start, gone, at_once } = wanted;
-        let claim = Claim { known, seen, start, gone, at_once, dead: &dead };
-        unless_nothing(member.advance("claim", |head| head.claim(&self.id, &claim)).await)?;
+        unless_nothing(member.advance("claim", |head| head.claim(&self.id, wanted, &dead)).await)?;
         Ok(member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect())
     }
 

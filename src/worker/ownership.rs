@@ -12,7 +12,8 @@ use tracing::warn;
 
 use super::WorkerError;
 use crate::buffer::Budget;
-use crate::commit::group::{Group, Wanted};
+use crate::commit::change::Wanted;
+use crate::commit::group::Group;
 use crate::commit::snapshot::{PackId, Snapshot};
 use crate::event::ShardId;
 use crate::position::Position;
@@ -199,7 +200,7 @@ impl Claiming {
         let gone = self.gone(before, &shards);
         let (start, at_once) = (self.source.start(), self.at_once(&shards));
         let wanted = Wanted { known: &shards, seen: before.number, start: &start, gone: &gone, at_once: &at_once };
-        for pack in self.group.claim(wanted).await? {
+        for pack in self.group.claim(&wanted).await? {
             self.group.publish_adopted(&pack, &self.budget).await?;
         }
         let head = self.group.seen();

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
-use firemain::commit::change::{self, Claim, Commit, Move};
+use firemain::commit::change::{self, Commit, Move, Wanted};
 use firemain::commit::snapshot::{PackId, PackState, ShardState, Snapshot as Stored, WorkerId, WorkerState};
 use firemain::event::ShardId;
 use firemain::position::Position;
@@ -77,8 +77,8 @@ fn by_the_code(head: &Snapshot, me: Id, change: Change, records: u8) -> Result<S
             let gone = BTreeSet::new();
             let (seen, at_once) = (0, BTreeSet::new());
             let start = &Position::TrimHorizon;
-            let claim = Claim { known: &known, seen, start, gone: &gone, at_once: &at_once, dead: &dead };
-            head.claim(&me, &claim)
+            let wanted = Wanted { known: &known, seen, start, gone: &gone, at_once: &at_once };
+            head.claim(&me, &wanted, &dead)
         }
         Change::Commit { pack: its, from, to, published } => {
             let pack = Some(PackState { publisher: me.clone(), ..listed(pack(its), 0) });

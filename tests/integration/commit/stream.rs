@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firemain::buffer::Budget;
-use firemain::commit::change::{Commit, Move};
-use firemain::commit::group::{Group, GroupError, Joining, Wanted};
+use firemain::commit::change::{Commit, Move, Wanted};
+use firemain::commit::group::{Group, GroupError, Joining};
 use firemain::commit::log::KEPT;
 use firemain::commit::pack::PackedObject;
 use firemain::commit::peers::About;
@@ -100,7 +100,7 @@ impl Worker {
         let seen = self.group.seen().number;
         let (known, start, none) = (self.stream.shards(), Position::TrimHorizon, BTreeSet::new());
         let wanted = Wanted { known: &known, seen, start: &start, gone: &none, at_once: &none };
-        let adopted = self.group.claim(wanted).await?;
+        let adopted = self.group.claim(&wanted).await?;
         for pack in adopted {
             self.group.publish_adopted(&pack, &Budget::new(1 << 20)).await?;
         }
