@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use firemain::event::Millis;
 use firemain::position::Position;
 use firemain::worker::{self, Report, WorkerError};
 use tokio::task::JoinSet;
@@ -39,20 +40,12 @@ pub fn run_with(seed: u64, same_ids: bool) -> Result<Vec<String>, String> {
 
 async fn history(chance: Chance, same_ids: bool) -> Vec<String> {
     let world = Arc::new(World::new(&chance, same_ids));
-    let mut tasks = JoinSet::new();
-    for _ in 0..chance.pick(2..6) {
-        tasks.spawn(slot(Arc::clone(&world)));
+    chaos(&world).await;
+    if chance.is(25) {
+        // Nobody was there for longer than the stream keeps records: some of the last chapter's, and all before.
+        world.stream.trim(world.now() - chance.upto(CHAOS / 3).as_millis() as Millis, || chance.is(50));
+        chaos(&world).await;
     }
-    tasks.spawn(produce(Arc::clone(&world)));
-    tasks.spawn(disturb(Arc::clone(&world)));
-    let over = async {
-        while let Some(ended) = tasks.join_next().await {
-            ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-        }
-    };
-    // When the time is up, whoever is still there vanishes.
-    let _ = timeout(CHAOS, over).await;
-    tasks.shutdown().await;
     land_all(&world).await;
     world.checked(|_| ());
 
@@ -65,6 +58,24 @@ async fn history(chance: Chance, same_ids: bool) -> Vec<String> {
         assert!(head.shards.values().all(|shard| shard.owner.is_none()), "9: who left has left shards behind");
     });
     world.store.effects().iter().map(ToString::to_string).collect()
+}
+
+/// A chapter of faults. When its time is up, whoever is still there vanishes.
+async fn chaos(world: &Arc<World>) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..world.chance.pick(2..6) {
+        tasks.spawn(slot(Arc::clone(world)));
+    }
+    tasks.spawn(produce(Arc::clone(world)));
+    tasks.spawn(disturb(Arc::clone(world)));
+    let over = async {
+        while let Some(ended) = tasks.join_next().await {
+            ended.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        }
+    };
+    let _ = timeout(CHAOS, over).await;
+    tasks.shutdown().await;
+    world.checked(|_| ());
 }
 
 /// Records come in, shards split and merge, and what is read is removed in time.

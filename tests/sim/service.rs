@@ -15,12 +15,14 @@ use tokio::time::{Instant, sleep};
 use super::chaos::Chance;
 use super::stream::{Put, Stream};
 use crate::support::faults::Faulty;
+use crate::support::invariants::Books;
 
 /// How long an iterator is valid.
 const ITERATOR_LIVES: Duration = Duration::from_secs(300);
 /// How long a subscription lasts at most: five minutes would be all of a history.
 const SUBSCRIPTION_LASTS: Duration = Duration::from_secs(60);
 const SUBSCRIBE: &str = "SubscribeToShard";
+const UNKNOWN: &str = "ResourceNotFoundException";
 /// Records of one answer at most, so that there is much to interrupt.
 const RECORDS: u64 = 6;
 
@@ -51,6 +53,10 @@ impl Service {
         }
     }
 
+    fn exists(&self, action: &'static str, shard: &ShardId) -> Result<(), ApiError> {
+        if self.stream.is_removed(shard) { Err(error(action, UNKNOWN)) } else { Ok(()) }
+    }
+
     /// The way there and back, or an error on it.
     async fn travel(&self, action: &'static str) -> Result<(), ApiError> {
         self.process.thawed().await;
@@ -69,8 +75,9 @@ impl Service {
 }
 
 fn error(action: &'static str, code: &str) -> ApiError {
+    let verdict = if code == UNKNOWN { Verdict::Refused } else { Verdict::Transient };
     let (code, message) = (Some(code.to_owned()), None);
-    ApiError { action, text: format!("{code:?}"), code, message, verdict: Verdict::Transient }
+    ApiError { action, text: format!("{code:?}"), code, message, verdict }
 }
 
 #[async_trait]
@@ -92,6 +99,7 @@ impl Calls for Service {
 
     async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError> {
         self.travel("GetShardIterator").await?;
+        self.exists("GetShardIterator", shard)?;
         Ok(Some(format!("{shard} {} {}", self.first(shard, begin), self.start.elapsed().as_millis())))
     }
 
@@ -116,6 +124,7 @@ impl Calls for Service {
 
     async fn subscribe(&self, _: &str, shard: &ShardId, begin: &Begin) -> Result<Box<dyn Subscription>, ApiError> {
         self.travel(SUBSCRIBE).await?;
+        self.exists(SUBSCRIBE, shard)?;
         let next = self.first(shard, begin);
         let until = Instant::now() + self.chance.upto(SUBSCRIPTION_LASTS);
         Ok(Box::new(Subscribed { service: self.clone(), shard: shard.clone(), next, until, ended: false }))

@@ -30,6 +30,8 @@ struct State {
     sequence: u64,
     /// The folder that each row belongs to.
     folders: BTreeMap<String, String>,
+    /// Rows that were dropped, read or not.
+    trimmed: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -37,6 +39,8 @@ struct Simulated {
     parents: Vec<ShardId>,
     records: Vec<Put>,
     closed: bool,
+    /// Records before this sequence number are gone.
+    horizon: u64,
     /// The service lists it no more.
     removed: bool,
 }
@@ -147,6 +151,19 @@ impl Stream {
         }
     }
 
+    /// Drops what arrived before a time, read or not, as retention does; and some of the closed shards of which nothing
+    /// is left.
+    pub fn trim(&self, before: Millis, removes: impl Fn() -> bool) {
+        let state = &mut *self.0.lock().unwrap();
+        for shard in state.shards.values_mut() {
+            let kept = shard.records.iter().find(|record| record.arrival >= before);
+            shard.horizon = kept.map_or(state.sequence + 1, |record| record.sequence);
+            shard.removed |= shard.closed && kept.is_none() && removes();
+            let gone = shard.records.iter().take_while(|record| record.sequence < shard.horizon);
+            state.trimmed.extend(gone.flat_map(|record| record.rows.clone()));
+        }
+    }
+
     /// As the service lists them.
     pub fn shards(&self) -> Vec<Shard> {
         let state = self.0.lock().unwrap();
@@ -159,7 +176,7 @@ impl Stream {
     pub fn read(&self, shard: &ShardId, from: u64, limit: usize) -> (Vec<Put>, bool, bool) {
         let state = self.0.lock().unwrap();
         let shard = &state.shards[shard];
-        let mut rest = shard.records.iter().filter(|record| record.sequence >= from);
+        let mut rest = shard.kept().filter(|record| record.sequence >= from);
         let records: Vec<Put> = rest.by_ref().take(limit).cloned().collect();
         let at_tip = rest.next().is_none();
         (records, at_tip, at_tip && shard.closed)
@@ -174,7 +191,7 @@ impl Stream {
     /// Where reading begins for records that arrived then or later.
     pub fn at_time(&self, shard: &ShardId, time: Millis) -> u64 {
         let state = self.0.lock().unwrap();
-        let found = state.shards[shard].records.iter().find(|record| record.arrival >= time);
+        let found = state.shards[shard].kept().find(|record| record.arrival >= time);
         found.map_or(state.sequence + 1, |record| record.sequence)
     }
 
@@ -202,6 +219,13 @@ impl Stream {
 impl State {
     fn open(&self) -> Vec<ShardId> {
         self.shards.iter().filter(|(_, shard)| !shard.closed).map(|(id, _)| id.clone()).collect()
+    }
+}
+
+impl Simulated {
+    /// The records that can still be read.
+    fn kept(&self) -> impl Iterator<Item = &Put> {
+        self.records.iter().filter(|record| record.sequence >= self.horizon)
     }
 }
 
@@ -248,6 +272,19 @@ impl Books for Stream {
 
     fn is_event(&self, row: &str) -> bool {
         !row.starts_with("poison")
+    }
+
+    fn is_trimmed(&self, row: &str) -> bool {
+        self.0.lock().unwrap().trimmed.contains(row)
+    }
+
+    fn has_expired(&self, shard: &ShardId, position: &Position) -> bool {
+        let state = self.0.lock().unwrap();
+        matches!(position, Position::After(last) if number(last) < state.shards[shard].horizon)
+    }
+
+    fn is_removed(&self, shard: &ShardId) -> bool {
+        self.0.lock().unwrap().shards[shard].removed
     }
 }
 

@@ -118,9 +118,10 @@ impl Cursor {
         let records = answer.records.into_iter().map(|record| self.record(record));
         let mut records = records.collect::<Result<Vec<Record>, _>>()?;
         let bytes: usize = records.iter().map(|record| record.data.len()).sum();
-        if let (Some(awaited), Some(first)) = (&self.awaited, records.first()) {
-            self.expired = (first.sequence > *awaited).then(|| self.position.clone());
-            self.awaited = None;
+        // Without the record itself either another one comes first, or the end of the shard.
+        let first = records.first().map(|first| &first.sequence);
+        if let Some(awaited) = self.awaited.take_if(|_| first.is_some() || answer.at_end) {
+            self.expired = first.is_none_or(|first| *first > awaited).then(|| self.position.clone());
         }
         // The record that reading begins at was read before. And some servers begin with the oldest record when there is
         // none at this time or later.

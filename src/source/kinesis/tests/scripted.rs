@@ -142,6 +142,14 @@ async fn a_position_that_the_stream_has_trimmed_is_told_with_the_oldest_record()
 }
 
 #[tokio::test]
+async fn a_closed_shard_without_the_record_that_was_read_last_has_lost_its_end() {
+    let server = server(vec![iterator("first"), records(0, 0, 0, None)]).await;
+    let mut reader = reader(&server, &Patience::default(), Position::After(3.into())).await;
+    let end = next(&mut reader).await;
+    assert_eq!((end.records.len(), end.at_end, end.expired), (0, true, Some(Position::After(3.into()))));
+}
+
+#[tokio::test]
 async fn a_shard_that_retention_has_removed_ends_and_what_was_left_in_it_is_told() {
     let gone = || Reply::error(400, "ResourceNotFoundException");
     let listed = |id: &str| Reply::new(200, json!({"Shards": [shard(id, [None, None])]}).to_string());
