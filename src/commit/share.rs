@@ -14,7 +14,8 @@ pub struct Share {
     pub owned: usize,
     /// As many as it is to have.
     pub fair: usize,
-    /// Shards that the source lists, that have more to read and that nobody owns: those that wait for their parents too.
+    /// Shards that have more to read and that nobody owns: those too that wait for their parents, and those that only a
+    /// newer listing has.
     pub unowned: usize,
 }
 
@@ -42,14 +43,11 @@ impl Snapshot {
         let shards = free + owned.iter().map(|(Reverse(owned), _)| owned).sum::<usize>();
         let (each, more) = (shards / owned.len().max(1), shards % owned.len().max(1));
         let rank = owned.iter().position(|(_, id)| *id == worker);
-        let unowned = self
-            .shards
-            .iter()
-            .filter(|(id, shard)| shard.owner.is_none() && shard.position != Position::End && listed.contains(id));
+        let is_unowned = |shard: &&ShardState| shard.owner.is_none() && shard.position != Position::End;
         Share {
             owned: rank.map_or(0, |rank| owned[rank].0.0),
             fair: rank.map_or(0, |rank| each + usize::from(rank < more)),
-            unowned: unowned.count(),
+            unowned: self.shards.values().filter(is_unowned).count(),
         }
     }
 
@@ -109,6 +107,15 @@ mod tests {
         assert_eq!(fair(&[1, 1, 0], 0), [1, 1, 0], "one is a spare");
         assert_eq!(fair(&[0, 4], 0), [2, 2]);
         assert_eq!(fair(&[], 3), [0; 0]);
+    }
+
+    #[test]
+    fn a_shard_that_only_others_have_listed_is_something_to_look_for() {
+        let (state, mut known) = state(&[2, 1], 1);
+        known.pop();
+        let share = state.share(&worker(1), &known);
+        assert_eq!((share.owned, share.fair, share.unowned), (1, 1, 1));
+        assert!(!share.is_settled(), "it has what it knows of, but not all is known");
     }
 
     proptest! {

@@ -50,7 +50,8 @@ const SHORTEST_RUN: usize = 8 << 20;
 const LONGEST_RUN: usize = 64 << 20;
 
 /// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
-/// begins then. No source should rest for longer between two reads.
+/// begins then, or half an interval ago, so that who lags behind still fills its objects. No source should rest for longer
+/// between two reads.
 pub const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
 /// What a worker is made of.
@@ -337,11 +338,11 @@ impl Worker {
         }
     }
 
-    /// When the oldest of what is buffered arrived, or so much ago if that is longer.
+    /// When the oldest of what is buffered arrived, within limits.
     fn oldest(&self) -> Instant {
         let now = self.parts.storage.clock.now();
         let age = self.buffers.oldest_arrival().map_or(0, |arrival| u64::try_from(now - arrival).unwrap_or(0));
-        let age = Duration::from_millis(age).min(LONGEST_IDLE);
+        let age = Duration::from_millis(age).min(LONGEST_IDLE).min(self.policy.interval / 2);
         Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
     }
 
