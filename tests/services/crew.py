@@ -4,7 +4,7 @@ import time
 
 from lake import Group, counts, keys, same
 from servers import Case, Run, until
-from stream import Feed, Feeder, make_stream, merge, open_ids, split
+from stream import Feed, Feeder, make_stream, merge, multiply, open_ids, split
 
 LEASE = 3
 SETTINGS = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": f"{LEASE}s"}
@@ -79,7 +79,7 @@ def resharded(case: Case):
     group, seconds = Group(case.servers, "resharded"), []
     with Feeder(feed):
         runs = [Run(case, "resharded", "resharded", **SETTINGS) for _ in range(3)]
-        for way in (None, split, split, merge, split, merge):
+        for way in (None, split, split, merge, multiply, merge):
             if way:
                 way(kinesis, "resharded", case.rng)
             began = time.monotonic()
@@ -92,6 +92,46 @@ def resharded(case: Case):
     group.assert_at_rest()
     told = same(counts(case.servers, "resharded"), feed.want, "resharded")
     return f"{group.told()}, shared at most {max(seconds):.1f} s after a change: {told}"
+
+
+def subscribers(case: Case):
+    """Fan-out: a consumer that is registered at the start, workers that come and one that is killed, shards that are
+    split and merged, and a drain."""
+    kinesis, feed = make_stream(case.servers, "pushed", 2), Feed(case, "pushed")
+    group, runs = Group(case.servers, "pushed"), []
+    settings = SETTINGS | {"SOURCE__KINESIS__MODE": "fan_out", "SOURCE__KINESIS__CONSUMER_NAME": "crew"}
+
+    def until_even(what):
+        live = sum(run.is_alive() for run in runs)
+        group.until_even(live, lambda: open_ids(kinesis, "pushed"), f"{live} share the shards after {what}", 30)
+
+    def start():
+        runs.append(Run(case, "pushed", "pushed", **settings))
+
+    feed.put(40)
+    split(kinesis, "pushed", case.rng)
+    with Feeder(feed):
+        for what in (start, start, split, merge, "kill", split, start, split):
+            if what == "kill":
+                strike(case, group, runs[0], signal.SIGKILL)
+            elif what == start:
+                start()
+            else:
+                what(kinesis, "pushed", case.rng)
+            case.moment(1)
+            until_even(getattr(what, "__name__", what))
+        stood = group.unread()
+        until(lambda: not group.unread().items() & stood.items(), "each shard is read on", 20)
+    for run in runs[1:]:
+        run.stop()
+    Run(case, "pushed", "pushed", "--drain", **settings).done(60)
+    group.assert_at_rest()
+    arn = kinesis.describe_stream_summary(StreamName="pushed")["StreamDescriptionSummary"]["StreamARN"]
+    consumers = [consumer["ConsumerName"] for consumer in kinesis.list_stream_consumers(StreamARN=arn)["Consumers"]]
+    assert consumers == ["crew"], consumers
+    assert all(" subscribing " in run.log.read_text() for run in runs), "somebody polls"
+    told = same(counts(case.servers, "pushed"), feed.want, "fan-out")
+    return f"{group.told()}, {told}"
 
 
 def drained_together(case: Case):

@@ -1,5 +1,6 @@
 """What is in the bucket: the rows, read with DuckDB, and the state of a group."""
 import json
+from collections import Counter
 from pathlib import Path
 
 import duckdb
@@ -8,8 +9,8 @@ import duckdb_extension_httpfs
 from servers import BUCKET, KEY, SECRET, Run, Servers, until
 
 
-def counts(servers, prefix, kind="parquet", workers=()) -> dict:
-    """DuckDB's count of rows and of distinct ids, by log group, date and hour; of some workers' objects, or of all."""
+def query(servers, prefix, columns, kind="parquet", rest="", values=()):
+    """Asks DuckDB about the rows of a lake."""
     extension = next(Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension"))
     with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as sql:
         sql.execute(f"LOAD '{extension}'")
@@ -18,11 +19,21 @@ def counts(servers, prefix, kind="parquet", workers=()) -> dict:
         reader = "read_parquet" if kind == "parquet" else "read_json"
         suffix = "parquet" if kind == "parquet" else "json.gz"
         hive = "hive_partitioning=true, hive_types={log_group: VARCHAR, dt: VARCHAR, hour: VARCHAR}"
-        rows = sql.execute(f"SELECT log_group, dt, hour, count(*), count(DISTINCT event_id) FROM {reader}("
-                           f"'s3://{BUCKET}/{prefix}/log_events/**/*.{suffix}', {hive}, filename=true) "
-                           "WHERE len($1) = 0 OR parse_filename(filename)[:36] IN (SELECT unnest($1)) "
-                           "GROUP BY ALL", [list(workers)]).fetchall()
+        return sql.execute(f"SELECT {columns} FROM {reader}('s3://{BUCKET}/{prefix}/log_events/**/*.{suffix}', "
+                           f"{hive}, filename=true) {rest}", values).fetchall()
+
+
+def counts(servers, prefix, kind="parquet", workers=()) -> dict:
+    """DuckDB's count of rows and of distinct ids, by log group, date and hour; of some workers' objects, or of all."""
+    rows = query(servers, prefix, "log_group, dt, hour, count(*), count(DISTINCT event_id)", kind,
+                 "WHERE len($1) = 0 OR parse_filename(filename)[:36] IN (SELECT unnest($1)) GROUP BY ALL",
+                 [list(workers)])
     return {(group, dt, hour): (count, ids) for group, dt, hour, count, ids in rows}
+
+
+def messages(servers, prefix) -> Counter:
+    """How often DuckDB finds each message of each log group."""
+    return Counter(query(servers, prefix, "log_group, message"))
 
 
 def same(seen, want, what):

@@ -7,7 +7,8 @@ import time
 import traceback
 from pathlib import Path
 
-from crew import crew, drained_together, resharded
+from crew import crew, drained_together, resharded, subscribers
+from producers import by_the_producer_library, without_envelopes
 from scenarios import drained, killed, killed_before_commit, split_before, split_while_away, subscribed, three_groups
 from servers import Case, Servers, end, processes
 
@@ -34,7 +35,10 @@ def main():
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
              "resharded among three": resharded,
-             "three drains at once": drained_together}
+             "fan-out": subscribers,
+             "three drains at once": drained_together,
+             "aggregated records": by_the_producer_library,
+             "lines and JSON": without_envelopes}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)

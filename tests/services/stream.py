@@ -117,3 +117,12 @@ def merge(kinesis, stream, rng):
     kinesis.merge_shards(StreamName=stream, ShardToMerge=shards[left]["ShardId"],
                          AdjacentShardToMerge=shards[left + 1]["ShardId"])
     settle(kinesis, stream)
+
+
+def multiply(kinesis, stream, _):
+    """Twice as many open shards, by UpdateShardCount. (Here, unlike in AWS, the new ones have no parents, and a
+    subscription to an old one never ends: not for fan-out.)"""
+    target = 2 * len(open_shards(kinesis, stream))
+    kinesis.update_shard_count(StreamName=stream, TargetShardCount=target, ScalingType="UNIFORM_SCALING")
+    settle(kinesis, stream)
+    assert len(open_shards(kinesis, stream)) == target
