@@ -10,7 +10,7 @@ use object_store::path::Path;
 use tracing::warn;
 
 use super::storage::{Answer, Storage};
-use crate::retry::{GaveUp, Retry};
+use crate::retry::{GaveUp, Retry, Verdict};
 
 /// Entries that collection leaves. One would do for correctness; these are for people who want to know what happened.
 /// Collection starts when a listing shows twice as many.
@@ -44,17 +44,25 @@ impl Log {
     /// The newest entry, if it is newer than one that is known by its number: only entries from that on are listed. With
     /// 0 everything is listed, and old entries are collected on the way.
     pub async fn head(&self, known: u64) -> Result<Option<Entry>, GaveUp> {
+        let what = format!("reading the newest snapshot of {}", self.prefix);
+        let mut retry = Retry::new(&self.storage.clock, &self.storage.patience, what);
+        let mut unread = None;
         loop {
-            let listed = self.listed(known).await?;
+            let mut listed = self.listed(known).await?;
             if known == 0 {
                 self.collect(&listed).await?;
             }
-            let Some((number, object)) = listed.last().filter(|(number, _)| *number > known) else { return Ok(None) };
-            // Not there as it was listed: it was collected meanwhile, and perhaps created again below the head, by a
-            // request that came late. Then a newer one is listed now.
-            if let Some(bytes) = self.storage.get_as_listed(object).await? {
-                return Ok(Some(Entry { number: *number, bytes }));
+            let Some((number, object)) = listed.pop().filter(|(number, _)| *number > known) else { return Ok(None) };
+            if let Some(bytes) = self.storage.get_as_listed(&object).await? {
+                return Ok(Some(Entry { number, bytes }));
             }
+            // It was collected meanwhile, and perhaps created again below the head, by a request that came late. Then a
+            // newer one is listed now.
+            if unread.as_ref() == Some(&object) {
+                let odd = format!("{} is listed with an ETag that it is not served by: is this S3?", object.location);
+                retry.again(Verdict::Refused, &odd).await?;
+            }
+            unread = Some(object);
         }
     }
 

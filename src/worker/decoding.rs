@@ -77,11 +77,12 @@ impl Decoding {
         let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
         let mut decoded = self.spares.take();
         self.compute.start(move || {
-            let expired = batch.expired.take();
             let mut scratch = scratches.take();
             let done = decoder.decode(&mut scratch, &batch.records, large, &mut decoded);
             scratches.give(scratch);
             let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
+            // Told with the first part that moves the position, to be counted in the same commit.
+            let expired = batch.expired.take_if(|_| last.is_some() || done == batch.records.len());
             if done < batch.records.len() {
                 batch.records.drain(..done);
                 let part = Done { shard, tenure, decoded, position: last, expired, at_tip: false, at_end: false };

@@ -14,24 +14,39 @@ use futures::future::try_join_all;
 use object_store::ObjectStore;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::time::timeout;
 
 use super::world::{World, state_key};
 use super::{GROUP, HEARTBEAT, LEASE, Worker};
-use crate::support::faults::{Effect, Fault, Outcome, Unconditional, Verb, When, first};
+use crate::support::faults::{Effect, Fault, LookAlike, Oddity, Outcome, Verb, When, first};
 
 /// Snapshots that are there when collection starts.
 const COLLECTED_PAST: usize = 2 * KEPT;
 
-#[tokio::test(start_paused = true)]
-async fn a_store_that_ignores_conditional_creates_is_refused() {
+/// Joins over a store with an oddity; says why that is impossible.
+async fn refused(oddity: Oddity) -> GroupError {
     let world = World::new(&[("a", 1)]);
     let process = world.healthy(1);
-    let store = Arc::new(Unconditional(process.recording.clone()));
-    let storage =
-        firemain::commit::storage::Storage::new(store, true, process.storage.clock.clone(), Default::default());
-    let error = Worker::join(storage, &world.stream, &world.beliefs).await.unwrap_err();
+    let store = Arc::new(LookAlike(oddity, process.recording.clone()));
+    let (clock, patience) = (process.storage.clock.clone(), Default::default());
+    let storage = firemain::commit::storage::Storage::new(store, true, clock, patience);
+    // The first one finds no snapshot to read.
+    let _ = Worker::join(storage.clone(), &world.stream, &world.beliefs).await;
+    let second = Worker::join(storage, &world.stream, &world.beliefs);
+    timeout(LEASE, second).await.expect("it says so soon").unwrap_err()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_ignores_conditional_creates_is_refused() {
+    let error = refused(Oddity::CreatesTwice).await;
     assert!(matches!(error, GroupError::Announce(AnnounceError::NoConditionalCreate(_))), "{error}");
     assert!(error.to_string().contains("If-None-Match"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_lists_other_etags_than_it_serves_is_refused() {
+    let error = refused(Oddity::ListsOtherTags).await.to_string();
+    assert!(error.contains("00000000000000000001.json") && error.contains("ETag"), "{error}");
 }
 
 /// Many want the next number at the same moment, again and again: one gets it, the others go on from there.

@@ -162,43 +162,57 @@ impl<A: Around> MultipartUpload for Upload<A> {
     }
 }
 
-/// A store that ignores the condition of a create, as some look-alikes of S3 do.
+/// A store that is not quite like S3.
 #[derive(Debug)]
-pub struct Unconditional<S>(pub S);
+pub struct LookAlike<S>(pub Oddity, pub S);
 
-impl<S: fmt::Display> fmt::Display for Unconditional<S> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Oddity {
+    /// It ignores the condition of a create.
+    CreatesTwice,
+    /// It lists objects under other ETags than those by which it gets them.
+    ListsOtherTags,
+}
+
+impl<S: fmt::Display> fmt::Display for LookAlike<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Unconditional({})", self.0)
+        write!(f, "LookAlike({:?}, {})", self.0, self.1)
     }
 }
 
 #[async_trait]
-impl<S: ObjectStore> ObjectStore for Unconditional<S> {
+impl<S: ObjectStore> ObjectStore for LookAlike<S> {
     async fn put_opts(&self, key: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        self.0.put_opts(key, payload, PutOptions { mode: PutMode::Overwrite, ..options }).await
+        let mode = if self.0 == Oddity::CreatesTwice { PutMode::Overwrite } else { options.mode.clone() };
+        self.1.put_opts(key, payload, PutOptions { mode, ..options }).await
     }
 
     async fn put_multipart_opts(&self, key: &Path, options: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
-        self.0.put_multipart_opts(key, options).await
+        self.1.put_multipart_opts(key, options).await
     }
 
     async fn get_opts(&self, key: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(key, options).await
+        self.1.get_opts(key, options).await
     }
 
     fn delete_stream(&self, keys: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        self.0.delete_stream(keys)
+        self.1.delete_stream(keys)
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list(prefix)
+        let oddity = self.0;
+        let other = move |object: ObjectMeta| match oddity {
+            Oddity::ListsOtherTags => ObjectMeta { e_tag: object.e_tag.map(|tag| format!("{tag}-1")), ..object },
+            Oddity::CreatesTwice => object,
+        };
+        self.1.list(prefix).map_ok(other).boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.list_with_delimiter(prefix).await
+        self.1.list_with_delimiter(prefix).await
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.copy_opts(from, to, options).await
+        self.1.copy_opts(from, to, options).await
     }
 }

@@ -22,8 +22,8 @@ use object_store::{ObjectStore, PutMode, Result};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-pub use self::decorated::Unconditional;
 use self::decorated::{Around, Decorated};
+pub use self::decorated::{LookAlike, Oddity};
 
 /// One request, as the store's log would show it.
 #[derive(Clone, Debug, PartialEq, Eq)]
