@@ -27,6 +27,7 @@ pub async fn run(args: RunArgs) -> Result<(), Failure> {
         events = counts.events,
         rejections = counts.rejections,
         control = counts.control,
+        expired = report.expired,
         decoded_bytes = counts.bytes,
         commits = report.commits,
         objects = report.objects,
