@@ -42,7 +42,7 @@ pub struct Wanted<'a> {
     pub known: &'a [Shard],
     /// The number of a snapshot that was seen before the source was asked for them.
     pub seen: u64,
-    /// Where a shard that was never seen starts, unless its parents were: then at its beginning.
+    /// Where the shards of a new group start; those that come later start at their beginning.
     pub start: &'a Position,
     /// Shards of the state that the source has no more, for good.
     pub gone: &'a BTreeSet<ShardId>,
@@ -95,9 +95,11 @@ impl Snapshot {
         next.workers.retain(|id, _| id == worker || !dead.contains(id));
         let Self { shards, workers, packs, totals, .. } = &mut next;
         let is_new = |shard: &&Shard| !self.shards.contains_key(&shard.id) && seen >= self.forgot;
+        // Shards that come later are made of those that were there, by one step or by many, some of which nobody may ever
+        // have listed.
+        let is_first = self.shards.is_empty() && self.forgot == 0;
         for shard in known.iter().filter(is_new) {
-            let child = shard.parents.iter().any(|parent| self.shards.contains_key(parent));
-            let position = if child { Position::TrimHorizon } else { start.clone() };
+            let position = if is_first { start.clone() } else { Position::TrimHorizon };
             let state = ShardState { position, owner: None, parents: shard.parents.clone() };
             shards.insert(shard.id.clone(), state);
         }
@@ -263,7 +265,6 @@ pub(super) mod tests {
         let known = [shard("a", &[]), shard("b", &[]), shard("c", &["a", "b"])];
         let state = claim(&group(), 1, &known, &start, &[]).unwrap();
         assert_eq!(owner(&state, "c"), None, "parents are not at their end");
-        assert_eq!(state.shards[&ShardId::from("c")].position, Position::TrimHorizon, "not at the group's start");
 
         let state = state.commit(&worker(1), &step("a", Position::TrimHorizon, Position::End)).unwrap();
         assert_eq!(claim(&state, 1, &known, &start, &[]), Err(Refused::Nothing), "b is not at its end");
@@ -273,13 +274,27 @@ pub(super) mod tests {
         assert_eq!(owner(&state, "a"), None, "what is at its end has no owner");
     }
 
+    /// Whoever was their parent, and whether anybody has ever seen it.
+    #[test]
+    fn shards_that_come_after_the_first_claim_start_at_their_beginning() {
+        let (start, later) = (Position::At(1000), Position::At(2000));
+        let first = [shard("a", &[]), shard("b", &[])];
+        let head = Snapshot::empty().register(&worker(1), "arn", 0).unwrap();
+        let state = claim(&head, 1, &first, &start, &[]).unwrap();
+        let new = [shard("c", &["a"]), shard("d", &["c"]), shard("e", &["gone"]), shard("f", &[])];
+        let state = claim(&state, 1, &[&first[..], &new].concat(), &later, &[]).unwrap();
+        let at = |id: &str| state.shards[&ShardId::from(id)].position.clone();
+        assert_eq!(["a", "b"].map(at), [start.clone(), start]);
+        assert_eq!(["c", "d", "e", "f"].map(at), [const { Position::TrimHorizon }; 4]);
+    }
+
     #[test]
     fn a_parent_that_is_no_longer_known_does_not_block() {
         let known = [shard("c", &["gone"])];
         let head = Snapshot::empty().register(&worker(1), "arn", 0).unwrap();
         let state = claim(&head, 1, &known, &Position::At(5), &[]).unwrap();
         assert_eq!(owner(&state, "c"), Some(worker(1)));
-        assert_eq!(state.shards[&ShardId::from("c")].position, Position::At(5), "its parents were never seen");
+        assert_eq!(state.shards[&ShardId::from("c")].position, Position::At(5), "it was there before the group");
     }
 
     #[test]

@@ -126,8 +126,8 @@ pub const KEYS: &[Key] = &[
         "source.kinesis.start",
         Values::Text("trim_horizon, latest or an RFC 3339 time such as \"2024-03-22T05:00:00Z\""),
         Some("trim_horizon"),
-        "Where a shard is read from that the group has never seen: the oldest record, the moment of the first start, \
-         or a time.",
+        "Where a new group begins to read: at the oldest records, at the moment of its first start, or at a time. Shards \
+         that come later, by splits and merges, are read from their beginning.",
     ),
     key(
         "source.kinesis.mode",

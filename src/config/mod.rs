@@ -162,7 +162,7 @@ pub enum Consumer {
     Name(String),
 }
 
-/// Where a shard that the group has never seen is read from.
+/// Where a new group begins to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
     TrimHorizon,

@@ -79,9 +79,10 @@ What Firemain needs leave for:
 
 - on the stream: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords`,
   and `kms:Decrypt` for its key
-- in place of the last two of Kinesis, for `fan_out`: `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard` on
-  the consumer (`<the stream's ARN>/consumer/*`), and `kinesis:RegisterStreamConsumer` on the stream where the consumer
-  is named and may have to be registered
+- for `fan_out`: `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard` on the consumer (`<the stream's
+  ARN>/consumer/*`), and `kinesis:RegisterStreamConsumer` on the stream where the consumer is named and may have to be
+  registered; `GetShardIterator` and `GetRecords` then only to `--drain` beside other workers, whose shards are looked at
+  by polling
 - on the bucket: `s3:ListBucket`
 - on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
   `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key

@@ -8,7 +8,7 @@ from collections import Counter
 
 from lake import Group, counts, keys, same, writers
 from servers import BUCKET, KEY, REGION, SECRET, Case, Run, client, until
-from stream import Feed, Feeder, make_stream, merge, partition, payloads, put, split
+from stream import Feed, Feeder, make_stream, merge, multiply, partition, payloads, put, split
 
 FAST = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": "2s"}
 
@@ -105,6 +105,31 @@ def split_while_away(case: Case):
             feed.put(30)
             reshard(kinesis, "away", case.rng)
     return f"{group.told()}: " + same(counts(case.servers, "away"), feed.want, "split while nobody ran")
+
+
+def latest(case: Case):
+    """From the latest on; stopped; shards are split and their children too, and multiplied: nobody has seen them all."""
+    kinesis, feed = make_stream(case.servers, "latest", 1), Feed(case, "latest")
+    feed.put(20)
+    old = feed.events
+    time.sleep(1.1)  # This server stamps records with whole seconds.
+    settings = FAST | {"SOURCE__KINESIS__START": "latest"}
+    run, group = Run(case, "latest", "latest", **settings), Group(case.servers, "latest")
+    until(lambda: run.log.read_text().count(" reading ") == 1, "it reads its shard", 15)
+    feed.put(20)
+    until(lambda: group.events() == feed.events - old, "everything new is committed", 15)
+    run.stop()
+    for change in (split, split, split, multiply):
+        feed.put(20)
+        change(kinesis, "latest", case.rng)
+        feed.put(20)
+    time.sleep(2.1)
+    Run(case, "latest", "latest", "--drain", **settings).done(60)
+    group.assert_at_rest()
+    seen = counts(case.servers, "latest")
+    events = sum(count for count, _ in seen.values())
+    assert events == sum(ids for _, ids in seen.values()) == feed.events - old, (events, feed.events, old)
+    return f"{group.told()}: {events} events, and not the {old} from before"
 
 
 def killed_before_commit(case: Case):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from crew import crew, drained_together, resharded, subscribers
 from producers import by_the_producer_library, without_envelopes
-from scenarios import drained, killed, killed_before_commit, split_before, split_while_away, subscribed, three_groups
+from scenarios import (drained, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
+                       three_groups)
 from servers import Case, Servers, end, processes
 
 
@@ -32,6 +33,7 @@ def main():
              "CloudWatch Logs": subscribed,
              "split before the start": split_before,
              "split while stopped": split_while_away,
+             "latest": latest,
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
              "resharded among three": resharded,
