@@ -34,7 +34,7 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// Every shard that is there now, closed ones included.
     async fn shards(&self) -> Result<Vec<Shard>, SourceError>;
 
-    /// Where a shard that this group has never seen starts.
+    /// Where the shards of a new group start.
     fn start(&self) -> Position;
 
     /// Whether the source ends by itself when all its shards are at their end: files do, streams do not.
@@ -42,6 +42,11 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
 
     /// A reader of one shard, from a position that is not `end`.
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError>;
+
+    /// The same for a look at a shard that another worker reads, which is not to notice.
+    async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        self.open(shard, from).await
+    }
 }
 
 /// Reads one shard in order.

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::{FutureExt, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -25,6 +26,8 @@ use crate::source::{Shard, Source};
 const RELIST: Duration = Duration::from_secs(60);
 /// How long a look at a shard of another worker may take.
 const PROBE: Duration = Duration::from_secs(10);
+/// Such looks at once.
+const PROBES: usize = 16;
 /// Orphaned packs and old heartbeats are looked for at the start and then so often.
 const SWEEP: Duration = Duration::from_secs(3600);
 
@@ -213,14 +216,7 @@ impl Claiming {
         }
         let share = head.share(self.group.id(), &shards);
         self.unsettled.store(self.draining || !share.is_settled(), Ordering::Relaxed);
-        let mut done = BTreeSet::new();
-        for shard in &shards {
-            let Some(state) = head.shards.get(&shard.id) else { continue };
-            let end = state.position == Position::End;
-            if end || (self.draining && self.others_at_tip(&head, &shard.id).await) {
-                done.insert(shard.id.clone());
-            }
-        }
+        let done = self.done(&shards, &head).await;
         let mine =
             |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
         let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
@@ -266,6 +262,16 @@ impl Claiming {
         awaited
     }
 
+    /// Shards with nothing more to do: those at their end and, draining, those of others of which everything is committed.
+    async fn done(&self, shards: &[Shard], head: &Snapshot) -> BTreeSet<ShardId> {
+        let is_done = async |id: &ShardId| {
+            let end = head.shards.get(id).is_some_and(|state| state.position == Position::End);
+            (end || (self.draining && self.others_at_tip(head, id).await)).then(|| id.clone())
+        };
+        let looks: Vec<_> = shards.iter().map(|shard| is_done(&shard.id).boxed()).collect();
+        futures::stream::iter(looks).buffered(PROBES).filter_map(std::future::ready).collect().await
+    }
+
     /// Whether a shard that another worker owns has nothing behind its committed position. Of a file that is never
     /// known before it is committed at its end: standard input can't be opened to see.
     async fn others_at_tip(&self, head: &Snapshot, shard: &ShardId) -> bool {
@@ -277,11 +283,15 @@ impl Claiming {
         else {
             return false;
         };
-        let look = async {
-            let mut reader = self.source.open(shard, &state.position).await.ok()?;
-            reader.next().await.ok()
-        };
+        let look = async { self.source.peek(shard, &state.position).await?.next().await };
         // No answer in time is no: it is asked again at the next heartbeat.
-        matches!(timeout(PROBE, look).await, Ok(Some(batch)) if batch.records.is_empty() && batch.at_tip)
+        match timeout(PROBE, look).await {
+            Ok(Ok(batch)) => batch.records.is_empty() && batch.at_tip,
+            Ok(Err(error)) => {
+                warn!("whether another worker has drained {shard} can't be seen: {error}");
+                false
+            }
+            Err(_) => false,
+        }
     }
 }

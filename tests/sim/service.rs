@@ -22,6 +22,7 @@ const ITERATOR_LIVES: Duration = Duration::from_secs(300);
 /// How long a subscription lasts at most: five minutes would be all of a history.
 const SUBSCRIPTION_LASTS: Duration = Duration::from_secs(60);
 const SUBSCRIBE: &str = "SubscribeToShard";
+const IN_USE: &str = "ResourceInUseException";
 const UNKNOWN: &str = "ResourceNotFoundException";
 /// Records of one answer at most, so that there is much to interrupt.
 const RECORDS: u64 = 6;
@@ -125,9 +126,10 @@ impl Calls for Service {
     async fn subscribe(&self, _: &str, shard: &ShardId, begin: &Begin) -> Result<Box<dyn Subscription>, ApiError> {
         self.travel(SUBSCRIBE).await?;
         self.exists(SUBSCRIBE, shard)?;
+        let number = self.stream.subscribe(shard).ok_or_else(|| error(SUBSCRIBE, IN_USE))?;
         let next = self.first(shard, begin);
         let until = Instant::now() + self.chance.upto(SUBSCRIPTION_LASTS);
-        Ok(Box::new(Subscribed { service: self.clone(), shard: shard.clone(), next, until, ended: false }))
+        Ok(Box::new(Subscribed { service: self.clone(), shard: shard.clone(), number, next, until, ended: false }))
     }
 
     async fn register_consumer(&self, _: &str, _: &str) -> Result<(), ApiError> {
@@ -145,6 +147,7 @@ impl Calls for Service {
 struct Subscribed {
     service: Service,
     shard: ShardId,
+    number: u64,
     /// The sequence number that the next event begins at.
     next: u64,
     until: Instant,
@@ -159,6 +162,10 @@ impl Subscription for Subscribed {
         service.process.thawed().await;
         if self.ended || Instant::now() > self.until {
             return Ok(None);
+        }
+        if !service.stream.is_subscribed(&self.shard, self.number) {
+            self.ended = true;
+            return Err(error(SUBSCRIBE, IN_USE));
         }
         if service.chance.pick(0..1000) < service.failing {
             self.ended = true;

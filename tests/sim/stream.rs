@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -12,12 +13,15 @@ use firemain::position::{Position, SequenceNumber};
 use firemain::source::Shard;
 use flate2::read::MultiGzDecoder;
 use serde_json::Value;
+use tokio::time::Instant;
 
 use crate::support::invariants::Books;
 
 /// 2024-03-22T05:00:00Z.
 pub const START: Millis = 1_711_083_600_000;
 const HOUR: Millis = 3_600_000;
+/// For so long nobody else can subscribe.
+const TAKE_OVER: Duration = Duration::from_secs(5);
 
 /// The stream as the service has it. Shared.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +47,8 @@ struct Simulated {
     horizon: u64,
     /// The service lists it no more.
     removed: bool,
+    /// The last subscriptions to it: how many there were, and when the last one began.
+    subscribed: (u64, Option<Instant>),
 }
 
 /// A record on the stream.
@@ -180,6 +186,22 @@ impl Stream {
         let records: Vec<Put> = rest.by_ref().take(limit).cloned().collect();
         let at_tip = rest.next().is_none();
         (records, at_tip, at_tip && shard.closed)
+    }
+
+    /// A new subscription to a shard, which ends the one before; `None` while that one is too young for it.
+    pub fn subscribe(&self, shard: &ShardId) -> Option<u64> {
+        let mut state = self.0.lock().unwrap();
+        let (number, began) = &mut state.shards.get_mut(shard).expect("it is one of them").subscribed;
+        if began.is_some_and(|began| began.elapsed() < TAKE_OVER) {
+            return None;
+        }
+        (*number, *began) = (*number + 1, Some(Instant::now()));
+        Some(*number)
+    }
+
+    /// Whether a subscription is a shard's last one.
+    pub fn is_subscribed(&self, shard: &ShardId, number: u64) -> bool {
+        self.0.lock().unwrap().shards[shard].subscribed.0 == number
     }
 
     /// The shards that a closed one was split or merged into.

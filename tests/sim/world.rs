@@ -100,7 +100,9 @@ impl World {
 
     pub fn process(&self) -> Process {
         let script = self.weather.script(&self.chance);
-        self.process_with(script, self.weather.failing)
+        let mut process = self.process_with(script, self.weather.failing);
+        process.parts.drain = self.chance.is(10);
+        process
     }
 
     /// A process without faults.

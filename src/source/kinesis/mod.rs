@@ -133,12 +133,14 @@ impl Source for KinesisSource {
     }
 
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        let Some(consumer) = &self.consumer else { return self.peek(shard, from).await };
         let (api, read_ahead) = (self.api.clone(), self.read_ahead.clone());
-        Ok(match &self.consumer {
-            None => Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)),
-            Some(consumer) => {
-                Box::new(FanOutReader::new(api, Arc::clone(consumer), shard, from, self.limits, read_ahead))
-            }
-        })
+        Ok(Box::new(FanOutReader::new(api, Arc::clone(consumer), shard, from, self.limits, read_ahead)))
+    }
+
+    /// By polling: the consumer's subscription to the shard is its owner's.
+    async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        let (api, read_ahead) = (self.api.clone(), self.read_ahead.clone());
+        Ok(Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)))
     }
 }
