@@ -93,6 +93,14 @@ impl Api {
             }
             // Also what a stream says that is being changed: then there is none yet, and this is tried again.
             Err(error) if error.has_code("ResourceInUseException") => sleep(BETWEEN_LOOKS).await,
+            Err(error) if error.has_code("LimitExceededException") => {
+                let text = format!(
+                    "the stream has as many consumers as it may have, or too many are being registered: deregister one, \
+                     or read as another ({})",
+                    error.text
+                );
+                again(retry, &ApiError { verdict: Verdict::Refused, text, ..error }).await?;
+            }
             Err(error) => again(retry, &error).await?,
         }
         Ok(())

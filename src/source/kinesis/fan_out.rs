@@ -16,8 +16,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::time::{Instant, sleep_until, timeout, timeout_at};
-use tracing::debug;
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tracing::{debug, warn};
 
 use super::api::Api;
 use super::calls::{Begin, Event, Subscription};
@@ -33,6 +33,11 @@ use crate::source::{Batch, Hold, ReadAhead, Reader, SourceError};
 const SUBSCRIBE: &str = "SubscribeToShard";
 /// A continuation is good for as long as an iterator is. Later, the stream may have trimmed what came behind it.
 const CONTINUATION: Duration = Duration::from_secs(300);
+/// Who has just subscribed can't be ended by another subscriber for 5 seconds.
+/// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_SubscribeToShard.html>
+const TAKE_OVER: Duration = Duration::from_secs(6);
+/// A worker whose shard has gone to another subscribes again until it knows. More often than this it is something else.
+const USUAL_TAKES: u32 = 3;
 /// What is set aside while nothing much is expected, in bytes; an event that is larger waits for the rest.
 const SLACK: usize = 16 << 10;
 /// When more is expected and does not come within this, what was set aside for it is given back.
@@ -50,6 +55,10 @@ pub struct FanOutReader {
     at_tip: bool,
     /// Taken off the subscription, and waiting for its place in [`ReadAhead`].
     arrived: Option<Arrived>,
+    /// Since when the service says that somebody else has the subscription.
+    in_use: Option<Instant>,
+    /// How often somebody else took it.
+    taken: u32,
     limits: Limits,
     retry: Retry,
 }
@@ -93,6 +102,8 @@ impl FanOutReader {
             next_call: Instant::now(),
             at_tip: false,
             arrived: None,
+            in_use: None,
+            taken: 0,
             limits,
         }
     }
@@ -107,6 +118,7 @@ impl FanOutReader {
             match self.receive().await {
                 Ok(Some(arrived)) => {
                     self.retry.recovered();
+                    self.in_use = None;
                     self.arrived = Some(arrived);
                 }
                 Ok(None) => {
@@ -114,8 +126,8 @@ impl FanOutReader {
                     return Ok(());
                 }
                 Err(error) => {
-                    self.subscription = None;
-                    return self.failed(error).await;
+                    let worked = self.subscription.take().is_some_and(|open| open.works);
+                    return self.failed(error, worked).await;
                 }
             }
         }
@@ -186,10 +198,13 @@ impl FanOutReader {
         Ok(())
     }
 
-    /// Waits until it is time to try again, unless that is hopeless.
-    async fn failed(&mut self, error: ApiError) -> Result<(), SourceError> {
+    /// Waits until it is time to try again, unless that is hopeless. `worked`: the subscription had brought something.
+    async fn failed(&mut self, error: ApiError, worked: bool) -> Result<(), SourceError> {
         if self.cursor.is_gone(&error).await? {
             return Ok(());
+        }
+        if error.has_code("ResourceInUseException") {
+            return self.is_in_use(error, worked).await;
         }
         let (mut verdict, mut text) = self.cursor.explain(&error);
         if error.has_code("InvalidArgumentException") && self.continuation.take().is_some() {
@@ -197,6 +212,32 @@ impl FanOutReader {
             (verdict, text) = (Verdict::Transient, error.text);
         }
         self.retry.again(verdict, &text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+    }
+
+    /// Another reader has the subscription, or had it until some seconds ago: for so long the service keeps it for who
+    /// called last. That is how a shard goes from one worker to the next, and worth a word only if it goes on.
+    async fn is_in_use(&mut self, error: ApiError, worked: bool) -> Result<(), SourceError> {
+        let (shard, since) = (&self.cursor.shard, *self.in_use.get_or_insert_with(Instant::now));
+        self.taken += u32::from(worked);
+        if worked && self.taken.is_multiple_of(USUAL_TAKES) {
+            warn!(
+                %shard,
+                times = self.taken,
+                "somebody else reads this shard as consumer {}, and each ends the other's subscription: a group needs a \
+                 consumer of its own",
+                self.consumer
+            );
+        }
+        if since.elapsed() > TAKE_OVER {
+            return self
+                .retry
+                .again(error.verdict, &error.text)
+                .await
+                .map_err(|gave_up| SourceError::Fatal(gave_up.to_string()));
+        }
+        debug!(%shard, "another reader has the subscription, or had it a moment ago: {}", error.text);
+        sleep(self.limits.between_subscriptions).await;
+        Ok(())
     }
 
     /// What the event that has arrived needs: what was set aside for it, or else what it waits for here. Cancel-safe.

@@ -11,12 +11,15 @@ use super::*;
 use crate::source::kinesis::calls::{Begin, ConsumerState, Fetched, ShardPage, Subscription};
 use crate::source::kinesis::errors::ApiError;
 
-/// The service, with the subscriptions written down. After `blind`, it fails to find consumers.
+/// The service, with the subscriptions written down. After `blind`, it once finds no consumer; when it is `full`, it
+/// registers none. Polled it must not be, but for a look.
 #[derive(Debug)]
 struct Recording {
     service: Service,
     begun: Mutex<Vec<(ShardId, Begin)>>,
     blind: AtomicBool,
+    full: AtomicBool,
+    looked_at: AtomicBool,
 }
 
 #[async_trait]
@@ -27,11 +30,12 @@ impl Calls for Recording {
     async fn list_shards(&self, token: Option<&str>) -> Result<ShardPage, ApiError> {
         self.service.list_shards(token).await
     }
-    async fn shard_iterator(&self, shard: &ShardId, _: &Begin) -> Result<Option<String>, ApiError> {
-        panic!("{shard} is polled");
+    async fn shard_iterator(&self, shard: &ShardId, begin: &Begin) -> Result<Option<String>, ApiError> {
+        assert!(self.looked_at.load(Ordering::Relaxed), "{shard} is polled");
+        self.service.shard_iterator(shard, begin).await
     }
-    async fn get_records(&self, iterator: &str, _: usize) -> Result<Fetched, ApiError> {
-        panic!("{iterator} is polled");
+    async fn get_records(&self, iterator: &str, limit: usize) -> Result<Fetched, ApiError> {
+        self.service.get_records(iterator, limit).await
     }
     async fn subscribe(
         &self,
@@ -43,6 +47,10 @@ impl Calls for Recording {
         self.service.subscribe(consumer_arn, shard, begin).await
     }
     async fn register_consumer(&self, stream_arn: &str, name: &str) -> Result<(), ApiError> {
+        if self.full.load(Ordering::Relaxed) {
+            let code = Some("LimitExceededException".to_owned());
+            return Err(ApiError { code, ..ApiError::passing("RegisterStreamConsumer", "20 of 20") });
+        }
         self.service.register_consumer(stream_arn, name).await
     }
     async fn describe_consumer(&self, stream_arn: &str, consumer: &Consumer) -> Result<ConsumerState, ApiError> {
@@ -62,7 +70,8 @@ fn consumer() -> Consumer {
 async fn subscribing(standin: &Standin, lasting: Duration) -> (KinesisSource, Arc<Recording>) {
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(64 << 20));
     let service = Service::new(&aws(&standin.endpoint).await, "s");
-    let calls = Arc::new(Recording { service, begun: Mutex::default(), blind: AtomicBool::new(false) });
+    let (begun, [blind, full, looked_at]) = (Mutex::default(), [const { AtomicBool::new(false) }; 3]);
+    let calls = Arc::new(Recording { service, begun, blind, full, looked_at });
     let source = KinesisSource::over(Arc::clone(&calls) as _, "s", Start::TrimHorizon, &clock, &patience, read_ahead);
     let source = source.await.unwrap().with_limits(Limits { subscription: lasting, ..quick() });
     (source.fan_out(&consumer()).await.unwrap(), calls)
@@ -232,6 +241,28 @@ async fn a_consumer_is_registered_once_and_used_by_all() {
     assert_eq!(by_arn.consumer, again.consumer);
     let listed = standin.client.list_stream_consumers().stream_arn(by_arn.id()).send().await.unwrap();
     assert_eq!(listed.consumers().len(), 1);
+}
+
+/// The subscription is another worker's: a second one would end it.
+#[tokio::test]
+async fn a_look_at_a_shard_takes_nobodys_subscription() {
+    let standin = Standin::start(1, StoreOptions::default()).await;
+    let put = standin.put(0..3).await;
+    let (source, calls) = subscribing(&standin, LONG).await;
+    calls.looked_at.store(true, Ordering::Relaxed);
+    let mut look = source.peek(&shard(0), &Position::TrimHorizon).await.unwrap();
+    assert_eq!(read(&mut look, put.len()).await, put);
+    assert!(calls.begun.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_stream_with_too_many_consumers_is_fatal_at_the_start() {
+    let standin = Standin::start(1, StoreOptions::default()).await;
+    let (source, calls) = subscribing(&standin, LONG).await;
+    calls.blind.store(true, Ordering::Relaxed);
+    calls.full.store(true, Ordering::Relaxed);
+    let error = source.fan_out(&consumer()).await.unwrap_err().to_string();
+    assert!(error.contains("deregister one") && error.contains("20 of 20"), "{error}");
 }
 
 #[tokio::test]
