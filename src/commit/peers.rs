@@ -11,6 +11,7 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use serde::Serialize;
 use tokio::time::Instant;
+use tracing::warn;
 
 use super::snapshot::WorkerId;
 use super::storage::{Answer, Description, Storage};
@@ -28,6 +29,8 @@ pub struct Peers {
     seen: BTreeMap<WorkerId, Seen>,
     /// When the others were last looked at.
     looked: Instant,
+    /// How long it is usually between two looks: the heartbeat, and what slow requests add to it.
+    usual: Duration,
 }
 
 /// What a heartbeat tells a person who looks.
@@ -60,7 +63,8 @@ pub enum AnnounceError {
 impl Peers {
     /// `lease`: how long a heartbeat may rest before its worker is taken for dead.
     pub fn new(storage: Storage, prefix: Path, me: WorkerId, about: About, lease: Duration) -> Self {
-        Self { storage, prefix, me, about, counter: 0, lease, seen: BTreeMap::new(), looked: Instant::now() }
+        let (seen, looked) = (BTreeMap::new(), Instant::now());
+        Self { storage, prefix, me, about, counter: 0, lease, seen, looked, usual: Duration::ZERO }
     }
 
     /// The first heartbeat, by which the store shows that it creates an object only once.
@@ -90,10 +94,7 @@ impl Peers {
     pub async fn look(&mut self) -> Result<bool, GaveUp> {
         let listed = self.storage.list(&self.prefix, None).await?;
         let now = Instant::now();
-        // Who has not looked for so long, for the store was out of reach or the process was stopped, has not seen anybody
-        // silent either: the others may have been cut off likewise, and beat again as this one does.
-        let was_blind = now - self.looked > self.lease / 2;
-        self.looked = now;
+        let was_blind = self.was_blind(now);
         let mut seen = BTreeMap::new();
         let mut changed = false;
         for object in &listed {
@@ -108,6 +109,27 @@ impl Peers {
         changed |= !self.seen.is_empty();
         self.seen = seen;
         Ok(changed)
+    }
+
+    /// Who has not looked for so long, for the store was out of reach or the process was stopped, has not seen anybody
+    /// silent either: the others may have been cut off likewise, and beat again as this one does. But where every look
+    /// takes long, that is no reason to wait for ever.
+    fn was_blind(&mut self, now: Instant) -> bool {
+        let gap = now - self.looked;
+        self.looked = now;
+        if gap <= self.lease / 2 {
+            self.usual = self.usual * 9 / 10;
+            return false;
+        }
+        let blind = gap > self.usual * 2;
+        self.usual = gap.min((self.usual * 2).max(self.lease / 2));
+        if blind && self.seen.len() > 1 {
+            warn!(
+                "the heartbeats of the others were not looked at for {gap:?}, more than half of `lease_timeout`: they are \
+                 watched anew. If nothing was out of reach, and nothing stopped, it is too short for this store"
+            );
+        }
+        blind
     }
 
     /// Those of `workers` whose heartbeat is gone or has not changed for a lease.

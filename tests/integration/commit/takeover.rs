@@ -1,11 +1,12 @@
 //! Workers that are taken for dead, rightly or not, and wake up again.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use firemain::commit::group::GroupError;
 use firemain::commit::snapshot::WorkerId;
 use tokio::task::JoinHandle;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use super::world::{Process, World, state_key, told};
 use super::{HEARTBEAT, LEASE, Worker};
@@ -242,6 +243,26 @@ async fn who_slept_does_not_take_the_others_for_dead() {
     }
     sleeper.claim().await.unwrap();
     assert!(world.head().workers.contains_key(other.group.id()), "it beat all the time");
+}
+
+/// Where every look at the others takes longer than half a lease.
+#[tokio::test(start_paused = true)]
+async fn the_dead_are_noticed_over_a_slow_store_too() {
+    let world = World::new(&[("a", 2)]);
+    let (_, dead) = joined(&world, 1).await;
+    let (process, mut other) = joined(&world, 2).await;
+    process.faulty.set(|_, _| Fault::Slow(Duration::from_secs(4)));
+    let (dead, died) = (dead.group.id().clone(), Instant::now());
+    while world.head().workers.contains_key(&dead) {
+        assert!(died.elapsed() < LEASE * 5, "it owns its shard for ever");
+        let began = Instant::now();
+        if other.group.beat().await.unwrap() {
+            other.claim().await.unwrap();
+        }
+        assert!(began.elapsed() + HEARTBEAT > LEASE / 2);
+        sleep(HEARTBEAT).await;
+    }
+    assert_eq!(other.at.len(), 1);
 }
 
 /// The first request for a number lands after others have looked: nobody may be misled by it.
