@@ -8,7 +8,7 @@ pub mod compute;
 mod decoding;
 mod flush;
 mod ownership;
-mod policy;
+pub mod policy;
 mod readers;
 mod shards;
 
@@ -186,7 +186,7 @@ impl Worker {
             readers: Readers::new(),
             decoding: Decoding::new(Arc::clone(&parts.decoder), settings.compute),
             buffers: Buffers::new(Arc::clone(&budget), &settings.errors),
-            policy: Policy { interval, open_partitions },
+            policy: Policy::new(interval, open_partitions, 0, 1),
             shards: Shards::default(),
             view: None,
             surplus: 0,
@@ -256,7 +256,7 @@ impl Worker {
     // Reading and buffering.
 
     fn has_room(&self) -> bool {
-        let crowded = self.turns.is_encoding() && self.buffers.open() > self.policy.open_partitions;
+        let crowded = self.turns.is_encoding() && self.buffers.open() > self.parts.settings.flush.open_partitions;
         self.decoding.has_room() && self.budget.room() > 0 && !crowded
     }
 
@@ -268,6 +268,10 @@ impl Worker {
                 info!(shard = %id, from = %shard.position, "reading");
                 self.readers.start(&self.parts.source, id, tenure, shard.position.clone());
             }
+        }
+        if owned.iter().any(|(id, _)| self.shards.at_tip(id).is_none()) {
+            // Given up, and claimed again, by when it was not known yet that giving up was committed.
+            self.ownership.look_on();
         }
         if let Some(first) = view.done.first().filter(|_| is_first && self.parts.source.ends()) {
             let files = view.done.len();
@@ -283,10 +287,14 @@ impl Worker {
         }
     }
 
-    /// Whether this worker has more shards than is fair, going by the newest snapshot that it has seen.
+    /// Whether this worker has more shards than is fair, and where it stands among the others, going by the newest
+    /// snapshot that it has seen.
     fn weigh(&mut self) {
+        let (seen, flush) = (self.group.seen(), &self.parts.settings.flush);
+        let rank = seen.workers.keys().take_while(|id| *id != self.group.id()).count();
+        self.policy = Policy::new(flush.interval, flush.open_partitions, rank, seen.workers.len());
         self.surplus = self.view.as_ref().map_or(0, |view| {
-            let share = self.group.seen().share(self.group.id(), &view.shards);
+            let share = seen.share(self.group.id(), &view.shards);
             if !share.is_settled() {
                 self.ownership.look_on();
             }
@@ -342,7 +350,7 @@ impl Worker {
     fn oldest(&self) -> Instant {
         let now = self.parts.storage.clock.now();
         let age = self.buffers.oldest_arrival().map_or(0, |arrival| u64::try_from(now - arrival).unwrap_or(0));
-        let age = Duration::from_millis(age).min(LONGEST_IDLE).min(self.policy.interval / 2);
+        let age = Duration::from_millis(age).min(LONGEST_IDLE).min(self.policy.interval() / 2);
         Instant::now().checked_sub(age).unwrap_or_else(Instant::now)
     }
 

@@ -11,10 +11,13 @@ const AFTER_SHARD_END: Duration = Duration::from_secs(1);
 /// was known: who is to have them waits, and perhaps the stream with it.
 const HAND_OVER: Duration = Duration::from_secs(10);
 
+/// What a commit takes, more or less: workers whose intervals end together end them so much apart.
+const COMMIT: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Debug)]
 pub struct Policy {
-    pub interval: Duration,
-    pub open_partitions: usize,
+    interval: Duration,
+    open_partitions: usize,
 }
 
 /// What is buffered.
@@ -47,6 +50,21 @@ pub enum Reason {
 }
 
 impl Policy {
+    /// For one of so many workers: each ends its intervals a little before the one of the rank below, by half an
+    /// interval at most. Otherwise those that once fell into step, at a deployment or after an outage, would wait for
+    /// each other at every commit.
+    pub fn new(interval: Duration, open_partitions: usize, rank: usize, workers: usize) -> Self {
+        let (rank, workers) =
+            (u32::try_from(rank).unwrap_or(u32::MAX), u32::try_from(workers).unwrap_or(u32::MAX).max(1));
+        let apart = COMMIT.min(interval / workers.saturating_mul(2));
+        Self { interval: interval.saturating_sub(apart.saturating_mul(rank)), open_partitions }
+    }
+
+    /// From the first record of a flush to the flush, at most.
+    pub fn interval(&self) -> Duration {
+        self.interval
+    }
+
     pub fn due(&self, fill: &Fill, now: Instant) -> Option<Reason> {
         if fill.full && fill.partitions > 0 {
             Some(Reason::Full)
@@ -79,7 +97,7 @@ mod tests {
     use super::*;
 
     fn policy() -> Policy {
-        Policy { interval: Duration::from_secs(300), open_partitions: 2 }
+        Policy::new(Duration::from_secs(300), 2, 0, 1)
     }
 
     #[tokio::test]
@@ -106,6 +124,15 @@ mod tests {
         let published = Fill { published: Some(start), ..Fill::default() };
         assert_eq!(policy.due(&published, later(299)), None);
         assert_eq!(policy.due(&published, later(300)), Some(Reason::Clear));
+    }
+
+    #[test]
+    fn workers_end_their_intervals_one_after_the_other() {
+        let interval = |seconds, rank, workers| Policy::new(Duration::from_secs(seconds), 2, rank, workers).interval();
+        assert_eq!(interval(300, 0, 3), Duration::from_secs(300));
+        assert_eq!(interval(300, 2, 3), Duration::from_secs(299));
+        assert_eq!(interval(60, 49, 50), Duration::from_millis(60_000 - 49 * 500));
+        assert_eq!(interval(1, 49, 50), Duration::from_millis(1000 - 49 * 10), "half of it, or not quite");
     }
 
     #[tokio::test]
