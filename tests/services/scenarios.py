@@ -132,6 +132,21 @@ def latest(case: Case):
     return f"{group.told()}: {events} events, and not the {old} from before"
 
 
+def idle(case: Case):
+    """A hundred shards with nothing on them, and the settings as they come: hardly any CPU."""
+    make_stream(case.servers, "idle", 100)
+    run = Run(case, "idle", "idle")
+    until(lambda: run.log.read_text().count(" reading ") == 100, "it reads its shards", 30)
+    time.sleep(5)
+    cpu, began = run.cpu_seconds(), time.monotonic()
+    time.sleep(20)
+    share = (run.cpu_seconds() - cpu) / (time.monotonic() - began)
+    run.stop()
+    # Room for a noisy machine: a quiet one shows less than half of the 2 % that are promised.
+    assert share < 0.04, f"{share:.1%} of a core"
+    return f"{share:.2%} of a core"
+
+
 def killed_before_commit(case: Case):
     """Killed when it has read and not committed: the next worker takes its shards over and reads them again."""
     make_stream(case.servers, "uncommitted", 3)

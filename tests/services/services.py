@@ -9,7 +9,7 @@ from pathlib import Path
 
 from crew import crew, drained_together, resharded, subscribers
 from producers import by_the_producer_library, without_envelopes
-from scenarios import (drained, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
+from scenarios import (drained, idle, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
                        three_groups)
 from servers import Case, Servers, end, processes
 
@@ -37,6 +37,7 @@ def main():
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
              "resharded among three": resharded,
+             "idle, 100 shards": idle,
              "fan-out": subscribers,
              "three drains at once": drained_together,
              "aggregated records": by_the_producer_library,
