@@ -11,7 +11,6 @@ use object_store::ObjectMeta;
 use object_store::path::Path;
 use serde::Serialize;
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::snapshot::WorkerId;
 use super::storage::{Answer, Description, Storage};
@@ -27,11 +26,15 @@ pub struct Peers {
     counter: u64,
     lease: Duration,
     seen: BTreeMap<WorkerId, Seen>,
-    /// When the others were last looked at.
-    looked: Instant,
-    /// How long it is usually between two looks: the heartbeat, and what slow requests add to it.
-    usual: Duration,
+    /// Looks at the others, of those that are far enough apart for everybody to beat in between.
+    rounds: u64,
+    /// When the last one was made.
+    round_made: Instant,
 }
+
+/// So many rounds without a change make a silence. After an outage, or a sleep of this process, and over a store on which
+/// everything takes long, time alone says nothing: the others could not show a sign of life, or this one not see it.
+const ROUNDS: u64 = 3;
 
 /// What a heartbeat tells a person who looks.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -46,6 +49,8 @@ struct Seen {
     /// Changes whenever the object is rewritten.
     mark: String,
     since: Instant,
+    /// The round in which it was seen first.
+    round: u64,
 }
 
 /// Why a worker can't announce itself.
@@ -63,8 +68,8 @@ pub enum AnnounceError {
 impl Peers {
     /// `lease`: how long a heartbeat may rest before its worker is taken for dead.
     pub fn new(storage: Storage, prefix: Path, me: WorkerId, about: About, lease: Duration) -> Self {
-        let (seen, looked) = (BTreeMap::new(), Instant::now());
-        Self { storage, prefix, me, about, counter: 0, lease, seen, looked, usual: Duration::ZERO }
+        let (seen, round_made) = (BTreeMap::new(), Instant::now());
+        Self { storage, prefix, me, about, counter: 0, lease, seen, rounds: 0, round_made }
     }
 
     /// The first heartbeat, by which the store shows that it creates an object only once.
@@ -94,7 +99,11 @@ impl Peers {
     pub async fn look(&mut self) -> Result<bool, GaveUp> {
         let listed = self.storage.list(&self.prefix, None).await?;
         let now = Instant::now();
-        let was_blind = self.was_blind(now);
+        // Heartbeats come every third of a lease, or more often.
+        if now - self.round_made >= self.lease / 4 {
+            self.rounds += 1;
+            self.round_made = now;
+        }
         let mut seen = BTreeMap::new();
         let mut changed = false;
         for object in &listed {
@@ -102,39 +111,18 @@ impl Peers {
             let mark = object.e_tag.clone().unwrap_or_else(|| object.last_modified.to_rfc3339());
             let before = self.seen.remove(&id);
             changed |= before.is_none();
-            let rests = before.filter(|before| before.mark == mark && !was_blind);
-            let since = rests.map_or(now, |before| before.since);
-            seen.insert(id, Seen { mark, since });
+            let rests = before.filter(|before| before.mark == mark);
+            seen.insert(id, rests.unwrap_or(Seen { mark, since: now, round: self.rounds }));
         }
         changed |= !self.seen.is_empty();
         self.seen = seen;
         Ok(changed)
     }
 
-    /// Who has not looked for so long, for the store was out of reach or the process was stopped, has not seen anybody
-    /// silent either: the others may have been cut off likewise, and beat again as this one does. But where every look
-    /// takes long, that is no reason to wait for ever.
-    fn was_blind(&mut self, now: Instant) -> bool {
-        let gap = now - self.looked;
-        self.looked = now;
-        if gap <= self.lease / 2 {
-            self.usual = self.usual * 9 / 10;
-            return false;
-        }
-        let blind = gap > self.usual * 2;
-        self.usual = gap.min((self.usual * 2).max(self.lease / 2));
-        if blind && self.seen.len() > 1 {
-            warn!(
-                "the heartbeats of the others were not looked at for {gap:?}, more than half of `lease_timeout`: they are \
-                 watched anew. If nothing was out of reach, and nothing stopped, it is too short for this store"
-            );
-        }
-        blind
-    }
-
-    /// Those of `workers` whose heartbeat is gone or has not changed for a lease.
+    /// Those of `workers` whose heartbeat is gone or has not changed for a lease and [`ROUNDS`].
     pub fn dead<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>) -> BTreeSet<WorkerId> {
-        let lives = |id: &WorkerId| *id == self.me || self.seen.get(id).is_some_and(|s| s.since.elapsed() < self.lease);
+        let rests = |seen: &Seen| seen.since.elapsed() >= self.lease && self.rounds >= seen.round + ROUNDS;
+        let lives = |id: &WorkerId| *id == self.me || self.seen.get(id).is_some_and(|seen| !rests(seen));
         workers.filter(|id| !lives(id)).cloned().collect()
     }
 
