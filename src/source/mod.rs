@@ -43,7 +43,7 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// A reader of one shard, from a position that is not `end`.
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError>;
 
-    /// The same for a look at a shard that another worker reads, which is not to notice.
+    /// The same for a look at a shard that another worker reads, which is not to notice. Whoever looks tries again.
     async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
         self.open(shard, from).await
     }

@@ -41,6 +41,7 @@ use crate::decode::{Counts, Decoder};
 use crate::encode::{EncodeError, EncodeSettings};
 use crate::event::ShardId;
 use crate::position::Position;
+use crate::retry::Retry;
 use crate::source::{Source, SourceError};
 use crate::table::Schema;
 
@@ -174,6 +175,9 @@ impl Worker {
         let heartbeat = (settings.lease / 3).min(Duration::from_secs(10));
         let FlushConfig { interval, open_partitions, buffer_bytes, .. } = settings.flush;
         let budget = Budget::new(buffer_bytes);
+        let Storage { clock, patience, .. } = &parts.storage;
+        let looks = || Retry::new(clock, patience, "a look at what other workers have drained");
+        let draining = settings.drain.then(looks);
         let encode = EncodeSettings {
             format: settings.format,
             object_bytes: settings.flush.object_bytes,
@@ -182,7 +186,7 @@ impl Worker {
             budget: Arc::clone(&budget),
         };
         Self {
-            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, settings.drain),
+            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, draining),
             readers: Readers::new(),
             decoding: Decoding::new(Arc::clone(&parts.decoder), settings.compute),
             buffers: Buffers::new(Arc::clone(&budget), &settings.errors),

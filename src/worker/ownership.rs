@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -18,7 +18,8 @@ use crate::commit::group::Group;
 use crate::commit::snapshot::{PackId, Snapshot};
 use crate::event::ShardId;
 use crate::position::Position;
-use crate::source::{Shard, Source};
+use crate::retry::{Retry, Verdict};
+use crate::source::{Shard, Source, SourceError};
 
 /// How often the source is asked for its shards and the state for its head though nothing seems to have changed:
 /// children are found at their parents' end already, so that this is for surprises. A shard that was not listed for so
@@ -60,13 +61,13 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Starts to claim at once, and to beat every `heartbeat`.
+    /// Starts to claim at once, and to beat every `heartbeat`. `draining`: for the looks at what others have read.
     pub fn start(
         group: &Arc<Group>,
         source: &Arc<dyn Source>,
         budget: &Arc<Budget>,
         heartbeat: Duration,
-        draining: bool,
+        draining: Option<Retry>,
     ) -> Self {
         let (sender, views) = mpsc::channel(1);
         let wanted = Arc::new(Notify::new());
@@ -163,7 +164,7 @@ struct Claiming {
     /// Shards that this worker has read to their end: it takes their children at once, so that reading goes on.
     ended: Arc<Mutex<BTreeSet<ShardId>>>,
     epoch: Arc<AtomicU64>,
-    draining: bool,
+    draining: Option<Retry>,
     /// As in [`View`]; `None` while not all is done.
     awaited: Option<BTreeSet<PackId>>,
 }
@@ -215,8 +216,18 @@ impl Claiming {
             warn!(%shard, "PositionExpired: the stream has removed a shard that was not read to its end: the rest is lost");
         }
         let share = head.share(self.group.id(), &shards);
-        self.unsettled.store(self.draining || !share.is_settled(), Ordering::Relaxed);
-        let done = self.done(&shards, &head).await;
+        self.unsettled.store(self.draining.is_some() || !share.is_settled(), Ordering::Relaxed);
+        let done = match (self.done(&shards, &head).await, &mut self.draining) {
+            (Err(error), Some(retry)) => {
+                let again = retry.again(Verdict::Refused, &error).await;
+                again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))?;
+                BTreeSet::new()
+            }
+            (done, retry) => {
+                retry.iter_mut().for_each(Retry::recovered);
+                done?
+            }
+        };
         let mine =
             |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
         let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
@@ -263,35 +274,32 @@ impl Claiming {
     }
 
     /// Shards with nothing more to do: those at their end and, draining, those of others of which everything is committed.
-    async fn done(&self, shards: &[Shard], head: &Snapshot) -> BTreeSet<ShardId> {
+    async fn done(&self, shards: &[Shard], head: &Snapshot) -> Result<BTreeSet<ShardId>, SourceError> {
         let is_done = async |id: &ShardId| {
             let end = head.shards.get(id).is_some_and(|state| state.position == Position::End);
-            (end || (self.draining && self.others_at_tip(head, id).await)).then(|| id.clone())
+            Ok((end || (self.draining.is_some() && self.others_at_tip(head, id).await?)).then(|| id.clone()))
         };
         let looks: Vec<_> = shards.iter().map(|shard| is_done(&shard.id).boxed()).collect();
-        futures::stream::iter(looks).buffered(PROBES).filter_map(std::future::ready).collect().await
+        let looks = futures::stream::iter(looks).buffered(PROBES);
+        looks.try_filter_map(async |done| Ok(done)).try_collect().await
     }
 
     /// Whether a shard that another worker owns has nothing behind its committed position. Of a file that is never
     /// known before it is committed at its end: standard input can't be opened to see.
-    async fn others_at_tip(&self, head: &Snapshot, shard: &ShardId) -> bool {
+    async fn others_at_tip(&self, head: &Snapshot, shard: &ShardId) -> Result<bool, SourceError> {
         if self.source.ends() {
-            return false;
+            return Ok(false);
         }
         let Some(state) =
             head.shards.get(shard).filter(|state| state.owner.as_ref().is_some_and(|owner| owner != self.group.id()))
         else {
-            return false;
+            return Ok(false);
         };
         let look = async { self.source.peek(shard, &state.position).await?.next().await };
         // No answer in time is no: it is asked again at the next heartbeat.
         match timeout(PROBE, look).await {
-            Ok(Ok(batch)) => batch.records.is_empty() && batch.at_tip,
-            Ok(Err(error)) => {
-                warn!("whether another worker has drained {shard} can't be seen: {error}");
-                false
-            }
-            Err(_) => false,
+            Ok(batch) => batch.map(|batch| batch.records.is_empty() && batch.at_tip),
+            Err(_) => Ok(false),
         }
     }
 }

@@ -35,6 +35,11 @@ impl Api {
         Self { calls, name: name.into(), clock: clock.clone(), patience: patience.clone() }
     }
 
+    /// The same where what is refused is refused at once.
+    pub fn impatient(&self) -> Self {
+        Self { patience: Patience::default(), ..self.clone() }
+    }
+
     /// For the attempts at one call.
     pub fn retry(&self, call: &str) -> Retry {
         Retry::new(&self.clock, &self.patience, format!("{call} of stream {}", self.name))
@@ -76,7 +81,8 @@ impl Api {
                 }
                 Err(error) => match consumer {
                     Consumer::Name(name) if error.has_code("ResourceNotFoundException") => {
-                        self.register(stream_arn, name, &mut registering).await?;
+                        let passing = start.elapsed() < SOON_ACTIVE;
+                        self.register(stream_arn, name, &mut registering, passing).await?;
                     }
                     _ => again(&mut describing, &error).await?,
                 },
@@ -84,8 +90,16 @@ impl Api {
         }
     }
 
-    /// Registers a consumer, unless somebody else does so at this moment.
-    async fn register(&self, stream_arn: &str, name: &str, retry: &mut Retry) -> Result<(), SourceError> {
+    /// Registers a consumer, unless somebody else does so at this moment. `passing`: that there are too many may be for a
+    /// moment only, since five at most may be on the way at once.
+    /// Source: <https://docs.aws.amazon.com/kinesis/latest/APIReference/API_RegisterStreamConsumer.html>
+    async fn register(
+        &self,
+        stream_arn: &str,
+        name: &str,
+        retry: &mut Retry,
+        passing: bool,
+    ) -> Result<(), SourceError> {
         match self.calls.register_consumer(stream_arn, name).await {
             Ok(()) => {
                 retry.recovered();
@@ -99,7 +113,8 @@ impl Api {
                      or read as another ({})",
                     error.text
                 );
-                again(retry, &ApiError { verdict: Verdict::Refused, text, ..error }).await?;
+                let verdict = if passing { Verdict::Transient } else { Verdict::Refused };
+                again(retry, &ApiError { verdict, text, ..error }).await?;
             }
             Err(error) => again(retry, &error).await?,
         }

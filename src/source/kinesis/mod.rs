@@ -133,14 +133,18 @@ impl Source for KinesisSource {
     }
 
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
-        let Some(consumer) = &self.consumer else { return self.peek(shard, from).await };
         let (api, read_ahead) = (self.api.clone(), self.read_ahead.clone());
-        Ok(Box::new(FanOutReader::new(api, Arc::clone(consumer), shard, from, self.limits, read_ahead)))
+        Ok(match &self.consumer {
+            None => Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)),
+            Some(consumer) => {
+                Box::new(FanOutReader::new(api, Arc::clone(consumer), shard, from, self.limits, read_ahead))
+            }
+        })
     }
 
-    /// By polling: the consumer's subscription to the shard is its owner's.
+    /// By polling: the consumer's subscription to the shard is its owner's. What is refused is so at once.
     async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
-        let (api, read_ahead) = (self.api.clone(), self.read_ahead.clone());
+        let (api, read_ahead) = (self.api.impatient(), self.read_ahead.clone());
         Ok(Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)))
     }
 }

@@ -255,14 +255,31 @@ async fn a_look_at_a_shard_takes_nobodys_subscription() {
     assert!(calls.begun.lock().unwrap().is_empty());
 }
 
+/// That there are too many may pass, when others are being registered. Then it is for a person to see to.
 #[tokio::test]
-async fn a_stream_with_too_many_consumers_is_fatal_at_the_start() {
+async fn a_stream_with_too_many_consumers_is_fatal_after_a_minute() {
     let standin = Standin::start(1, StoreOptions::default()).await;
     let (source, calls) = subscribing(&standin, LONG).await;
-    calls.blind.store(true, Ordering::Relaxed);
+    let set = |blind, full| {
+        calls.blind.store(blind, Ordering::Relaxed);
+        calls.full.store(full, Ordering::Relaxed);
+    };
+    set(true, true);
+    let consumer = consumer();
+    let (found, ()) = tokio::join!(source.clone().fan_out(&consumer), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        set(false, false);
+    });
+    found.unwrap();
+    let api = source.api.impatient();
+    let arn = source.id().to_owned();
+    let other = Consumer::Name("other".to_owned());
     calls.full.store(true, Ordering::Relaxed);
-    let error = source.fan_out(&consumer()).await.unwrap_err().to_string();
+    tokio::time::pause();
+    let began = tokio::time::Instant::now();
+    let error = api.consumer(&arn, &other).await.unwrap_err().to_string();
     assert!(error.contains("deregister one") && error.contains("20 of 20"), "{error}");
+    assert!(began.elapsed() >= Duration::from_secs(60));
 }
 
 #[tokio::test]
