@@ -57,7 +57,9 @@ pub struct FanOutReader {
     arrived: Option<Arrived>,
     /// Since when the service says that somebody else has the subscription.
     in_use: Option<Instant>,
-    /// How often somebody else took it.
+    /// A subscription that worked has ended before its time.
+    cut_short: bool,
+    /// How often somebody else took it, since that was last told.
     taken: u32,
     limits: Limits,
     retry: Retry,
@@ -103,6 +105,7 @@ impl FanOutReader {
             at_tip: false,
             arrived: None,
             in_use: None,
+            cut_short: false,
             taken: 0,
             limits,
         }
@@ -118,16 +121,16 @@ impl FanOutReader {
             match self.receive().await {
                 Ok(Some(arrived)) => {
                     self.retry.recovered();
-                    self.in_use = None;
+                    (self.in_use, self.cut_short) = (None, false);
                     self.arrived = Some(arrived);
                 }
                 Ok(None) => {
-                    self.subscription = None;
+                    self.ended();
                     return Ok(());
                 }
                 Err(error) => {
-                    let worked = self.subscription.take().is_some_and(|open| open.works);
-                    return self.failed(error, worked).await;
+                    self.ended();
+                    return self.failed(error).await;
                 }
             }
         }
@@ -198,13 +201,19 @@ impl FanOutReader {
         Ok(())
     }
 
-    /// Waits until it is time to try again, unless that is hopeless. `worked`: the subscription had brought something.
-    async fn failed(&mut self, error: ApiError, worked: bool) -> Result<(), SourceError> {
+    /// The subscription is over.
+    fn ended(&mut self) {
+        let worked = |open: &Open| open.works && Instant::now() < open.until;
+        self.cut_short |= self.subscription.take().is_some_and(|open| worked(&open));
+    }
+
+    /// Waits until it is time to try again, unless that is hopeless.
+    async fn failed(&mut self, error: ApiError) -> Result<(), SourceError> {
         if self.cursor.is_gone(&error).await? {
             return Ok(());
         }
         if error.has_code("ResourceInUseException") {
-            return self.is_in_use(error, worked).await;
+            return self.is_in_use(error).await;
         }
         let (mut verdict, mut text) = self.cursor.explain(&error);
         if error.has_code("InvalidArgumentException") && self.continuation.take().is_some() {
@@ -216,24 +225,23 @@ impl FanOutReader {
 
     /// Another reader has the subscription, or had it until some seconds ago: for so long the service keeps it for who
     /// called last. That is how a shard goes from one worker to the next, and worth a word only if it goes on.
-    async fn is_in_use(&mut self, error: ApiError, worked: bool) -> Result<(), SourceError> {
+    async fn is_in_use(&mut self, error: ApiError) -> Result<(), SourceError> {
         let (shard, since) = (&self.cursor.shard, *self.in_use.get_or_insert_with(Instant::now));
-        self.taken += u32::from(worked);
-        if worked && self.taken.is_multiple_of(USUAL_TAKES) {
+        self.taken += u32::from(std::mem::take(&mut self.cut_short));
+        if self.taken >= USUAL_TAKES {
+            self.taken = 0;
             warn!(
                 %shard,
-                times = self.taken,
                 "somebody else reads this shard as consumer {}, and each ends the other's subscription: a group needs a \
                  consumer of its own",
                 self.consumer
             );
         }
         if since.elapsed() > TAKE_OVER {
-            return self
-                .retry
-                .again(error.verdict, &error.text)
-                .await
-                .map_err(|gave_up| SourceError::Fatal(gave_up.to_string()));
+            let text =
+                format!("somebody else has the subscription: a group needs a consumer of its own ({})", error.text);
+            let again = self.retry.again(error.verdict, &text).await;
+            return again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()));
         }
         debug!(%shard, "another reader has the subscription, or had it a moment ago: {}", error.text);
         sleep(self.limits.between_subscriptions).await;

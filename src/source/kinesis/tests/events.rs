@@ -85,6 +85,45 @@ fn at(sequence: u64) -> Value {
     json!({"Type": "AT_SEQUENCE_NUMBER", "SequenceNumber": sequence.to_string()})
 }
 
+/// What is logged, by this thread.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Whichever way the service ends what another subscription takes the place of.
+#[tokio::test]
+async fn that_somebody_else_reads_as_the_same_consumer_is_told_when_it_goes_on() {
+    let refused = || Reply::error(400, "ResourceInUseException");
+    let in_stream = encode_exception("ResourceInUseException", "another subscription");
+    for (times, told) in [(2, 0), (3, 1), (6, 2)] {
+        for (more, end) in
+            [(vec![], StreamEnd::Whole), (vec![], StreamEnd::Cut), (vec![in_stream.clone()], StreamEnd::Whole)]
+        {
+            let taken = |n| [stream([vec![event(n, 1, 9)], more.clone()].concat(), end), refused(), refused()];
+            let script: Vec<Reply> = (1..=times).flat_map(taken).collect();
+            let server =
+                server([script, vec![stream(vec![event(times + 1, 1, 0)], StreamEnd::Silence)]].concat()).await;
+            let logged = Logged::default();
+            let writer = logged.clone();
+            let log = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+            let _guard = tracing::subscriber::set_default(log);
+            let mut reader = reader(&server, Position::TrimHorizon).await;
+            assert_eq!(read_on(&mut reader).await.0.len() as u64, times + 1);
+            let log = String::from_utf8(logged.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(log.matches("a group needs a consumer of its own").count(), told, "{log}");
+            assert!(told == 0 || log.contains(CONSUMER), "{log}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_can_heal_is_subscribed_again_from_where_it_stood() {
     let mut cut = event(6, 2, 0);
