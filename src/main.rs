@@ -14,15 +14,16 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 pub static MALLOC_CONF: &[u8; 10] = b"narenas:2\0";
 
 fn main() -> ExitCode {
-    abort_on_panic();
+    end_on_panic();
     firemain::cli::main()
 }
 
 /// A worker that has lost one of its tasks must not go on as if it lived: nobody would take over what that task did.
-fn abort_on_panic() {
+fn end_on_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         tell(panic);
-        std::process::abort();
+        // As when the main thread panics.
+        std::process::exit(101);
     }));
 }
