@@ -62,12 +62,12 @@ impl Weather {
         }
     }
 
-    /// The store is out of reach for so long.
+    /// Store and stream are out of reach for so long.
     pub fn break_down(&self, lasts: Duration) {
         *self.outage.lock().unwrap() = Some(Instant::now() + lasts);
     }
 
-    fn is_down(&self) -> bool {
+    pub fn is_down(&self) -> bool {
         self.outage.lock().unwrap().is_some_and(|until| Instant::now() < until)
     }
 

@@ -50,6 +50,9 @@ async fn history(chance: Chance, same_ids: bool) -> Vec<String> {
     world.checked(|_| ());
 
     settle(&world).await;
+    if chance.is(20) {
+        drain(&world).await;
+    }
     land_all(&world).await;
     world.checked(|checker| {
         checker.finished(&world.expected(checker));
@@ -162,6 +165,7 @@ async fn one_process(world: &World, process: &Process) {
                 if let Err(error) = ended {
                     panic!("a worker ended: {error}");
                 }
+                world.is_drained(process);
                 return;
             }
             () = chance.pause(LEASE * 6) => match chance.pick(0..4) {
@@ -188,6 +192,28 @@ async fn live(world: &World, process: &Process) -> Result<Report, WorkerError> {
     }
 }
 
+/// More comes, and some healthy workers drain the stream together: each ends by itself, when all is visible.
+async fn drain(world: &Arc<World>) {
+    for _ in 0..world.chance.pick(1..20) {
+        world.stream.put(world.chance.pick(0..1 << 32), Kind::Events(2), world.now());
+    }
+    let mut drains = JoinSet::new();
+    for _ in 0..world.chance.pick(1..4) {
+        let (world, process) = (Arc::clone(world), world.healthy_drain());
+        drains.spawn(async move {
+            let report = live(&world, &process).await;
+            world.is_drained(&process);
+            report
+        });
+    }
+    let all = async {
+        while let Some(ended) = drains.join_next().await {
+            ended.expect("no worker panics").unwrap_or_else(|error| panic!("a healthy drain ended: {error}"));
+        }
+    };
+    timeout(ORDER, all).await.expect("9: a drain does not end");
+}
+
 /// Some healthy workers take over what is left, share the shards and deliver everything. Then they leave.
 async fn settle(world: &Arc<World>) {
     let count = world.chance.pick(1..4) as usize;
@@ -208,7 +234,7 @@ async fn settle(world: &Arc<World>) {
             "9: no order comes about: {:?}",
             world.checked(|checker| checker.head.clone())
         );
-        sleep(Duration::from_secs(5)).await;
+        sleep(Duration::from_secs(10)).await;
     }
     for stop in stops {
         stop.send_replace(true);

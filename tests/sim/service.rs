@@ -12,7 +12,7 @@ use firemain::source::kinesis::calls::{
 use firemain::source::kinesis::errors::ApiError;
 use tokio::time::{Instant, sleep};
 
-use super::chaos::Chance;
+use super::chaos::{Chance, Weather};
 use super::stream::{Put, Stream};
 use crate::support::faults::Faulty;
 use crate::support::invariants::Books;
@@ -37,12 +37,15 @@ pub struct Service {
     start: Instant,
     /// Out of a thousand calls so many fail, in each way.
     failing: u64,
+    /// For outages; none for a process without faults.
+    weather: Option<Weather>,
 }
 
 impl Service {
-    pub fn new(stream: &Stream, chance: &Chance, process: &Faulty, failing: u64) -> Self {
+    pub fn new(stream: &Stream, chance: &Chance, process: &Faulty, weather: Option<Weather>) -> Self {
         let (stream, chance, process) = (stream.clone(), chance.clone(), process.clone());
-        Self { stream, chance, process, start: Instant::now(), failing }
+        let failing = weather.as_ref().map_or(0, |weather| weather.failing);
+        Self { stream, chance, process, start: Instant::now(), failing, weather }
     }
 
     /// The sequence number of the first record to read.
@@ -62,6 +65,9 @@ impl Service {
     async fn travel(&self, action: &'static str) -> Result<(), ApiError> {
         self.process.thawed().await;
         sleep(Duration::from_millis(self.chance.pick(0..100))).await;
+        if self.weather.as_ref().is_some_and(Weather::is_down) {
+            return Err(error(action, "ServiceUnavailable"));
+        }
         let draw = self.chance.pick(0..1000);
         let code = match draw / self.failing.max(1) {
             _ if self.failing == 0 => None,

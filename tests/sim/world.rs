@@ -64,7 +64,9 @@ pub struct Process {
     clock: Clock,
     parts: Settings,
     chance: Chance,
-    failing: u64,
+    weather: Option<Weather>,
+    /// Rows that were on the stream when it began.
+    found: BTreeSet<String>,
 }
 
 impl World {
@@ -100,20 +102,27 @@ impl World {
 
     pub fn process(&self) -> Process {
         let script = self.weather.script(&self.chance);
-        let mut process = self.process_with(script, self.weather.failing);
+        let mut process = self.process_with(script, Some(self.weather.clone()));
         process.parts.drain = self.chance.is(10);
         process
     }
 
     /// A process without faults.
     pub fn healthy(&self) -> Process {
-        self.process_with(|_, _| Fault::Slow(Duration::from_millis(10)), 0)
+        self.process_with(|_, _| Fault::Slow(Duration::from_millis(10)), None)
+    }
+
+    /// The same, which ends when everything is delivered.
+    pub fn healthy_drain(&self) -> Process {
+        let mut process = self.healthy();
+        process.parts.drain = true;
+        process
     }
 
     fn process_with(
         &self,
         script: impl FnMut(usize, &crate::support::faults::Call) -> Fault + Send + 'static,
-        failing: u64,
+        weather: Option<Weather>,
     ) -> Process {
         let line = Faulty::new(Arc::clone(&self.store) as Arc<dyn ObjectStore>, script);
         self.lines.lock().unwrap().push(line.clone());
@@ -134,13 +143,21 @@ impl World {
             stuck_after: Duration::from_secs(600),
             about: About::default(),
         };
-        Process { line, stop: watch::Sender::new(false), clock, parts, chance: self.chance.clone(), failing }
+        Process {
+            line,
+            stop: watch::Sender::new(false),
+            clock,
+            parts,
+            chance: self.chance.clone(),
+            weather,
+            found: self.stream.rows(),
+        }
     }
 
     /// What a worker of this process is made of; connecting is a part of its life.
     pub async fn parts(&self, process: &Process) -> Result<Parts, SourceError> {
         let patience = Patience::default();
-        let service = Arc::new(Service::new(&self.stream, &process.chance, &process.line, process.failing));
+        let service = Arc::new(Service::new(&self.stream, &process.chance, &process.line, process.weather.clone()));
         let (clock, start) = (process.clock.clone(), self.plan.start);
         let source = KinesisSource::over(service, "sim", start, &clock, &patience, ReadAhead::new(64 << 20)).await?;
         let source = if self.plan.fan_out { source.fan_out(&Consumer::Name("sim".into())).await? } else { source };
@@ -180,14 +197,41 @@ impl World {
         ask(checker)
     }
 
-    /// Every row that is to be delivered, by where the group started to read each shard.
+    /// Every row that is to be delivered.
     pub fn expected(&self, checker: &Checker) -> BTreeSet<String> {
-        let all = self.stream.rows();
-        let skipped = |(shard, start): (&ShardId, &Position)| self.stream.before(shard, start);
-        let skipped: BTreeSet<String> = checker.started.iter().flat_map(skipped).collect();
+        self.due(self.stream.rows(), checker)
+    }
+
+    /// Of these rows those that are to be delivered, by where the group started to read.
+    fn due(&self, mut rows: BTreeSet<String>, checker: &Checker) -> BTreeSet<String> {
+        for (shard, start) in &checker.started {
+            // Shards that come later start at their beginning, which the checker sees to.
+            let right = match (self.plan.start, start) {
+                (Start::TrimHorizon, Position::TrimHorizon) => true,
+                (Start::Latest, Position::At(time)) => (START..=self.now()).contains(time),
+                _ => !checker.first.contains(shard),
+            };
+            assert!(right, "2: {shard} started at {start}, and was to start at {:?}", self.plan.start);
+            for row in self.stream.before(shard, start) {
+                rows.remove(&row);
+            }
+        }
         // What the stream has dropped may be delivered even so, by a commit that was on its way.
-        let is_due = |row: &&String| checker.has_delivered(row) || !self.stream.is_trimmed(row);
-        all.difference(&skipped).filter(is_due).cloned().collect()
+        rows.retain(|row| checker.has_delivered(row) || !self.stream.is_trimmed(row));
+        rows
+    }
+
+    /// Asserts what a drain promises that has ended by itself: what it found is visible.
+    pub fn is_drained(&self, process: &Process) {
+        if !process.parts.drain || *process.stop.borrow() {
+            return;
+        }
+        self.checked(|checker| {
+            let visible = checker.visible_rows();
+            let due = self.due(process.found.clone(), checker);
+            let missing: Vec<_> = due.difference(&visible).collect();
+            assert!(missing.is_empty(), "a drain has ended, and these rows are not visible: {missing:?}");
+        });
     }
 
     /// Whether everything is as it is to be in the end: delivered, published and cleared, and owned evenly.
