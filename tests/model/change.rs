@@ -27,24 +27,18 @@ pub fn change(head: &Snapshot, me: Id, change: Change, records: u8, broken: Brok
     }
     match change {
         Change::Register => unreachable!("handled above"),
-        Change::Claim { dead, .. } => {
+        Change::Claim { dead, take, .. } => {
             next.members &= !dead | 1 << me;
             for pack in each(next.listed()) {
                 if !next.is_member(next.publisher[pack]) && broken != Broken::NoAdoption {
                     next.publisher[pack] = me;
                 }
             }
-            for shard in 0..SHARDS {
+            for (shard, take) in take.into_iter().enumerate() {
                 if !next.is_member(next.owner[shard]) {
-                    next.owner[shard] = NOBODY;
+                    // A shard at its end has no owner; the model's shards end with their last record.
+                    next.owner[shard] = if take && next.position[shard] < records { me } else { NOBODY };
                 }
-            }
-            // A shard at its end has no owner; the model's shards end with their last record.
-            let free = |next: &Snapshot, shard: usize| next.owner[shard] == NOBODY && next.position[shard] < records;
-            let wanted = wanted(&next, me, (0..SHARDS).filter(|shard| free(&next, *shard)).count());
-            let claimed: Vec<usize> = (0..SHARDS).filter(|shard| free(&next, *shard)).take(wanted).collect();
-            for shard in claimed {
-                next.owner[shard] = me;
             }
         }
         Change::Commit { pack, from, to, published } => {
@@ -71,17 +65,6 @@ pub fn change(head: &Snapshot, me: Id, change: Change, records: u8, broken: Brok
         }
     }
     if next == *head { Err(Refused::Nothing) } else { Ok(next) }
-}
-
-/// How many shards more a worker is to have, of so many that are free: its part, one more for those that have most.
-fn wanted(head: &Snapshot, me: Id, free: usize) -> usize {
-    let owned = |id: Id| head.owner.iter().filter(|owner| **owner == id).count();
-    let members: Vec<Id> = (0..IDS as Id).filter(|id| head.is_member(*id)).collect();
-    let shards = free + members.iter().map(|id| owned(*id)).sum::<usize>();
-    let before_me = |id: Id| owned(id) > owned(me) || (owned(id) == owned(me) && id < me);
-    let rank = members.iter().filter(|id| before_me(**id)).count();
-    let fair = shards / members.len() + usize::from(rank < shards % members.len());
-    fair.saturating_sub(owned(me))
 }
 
 fn drop_published(next: &mut Snapshot, me: Id, published: Packs) {

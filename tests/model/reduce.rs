@@ -11,7 +11,7 @@ pub fn forget(state: &mut State, broken: Broken) {
     numbers(state);
     for worker in &mut state.workers {
         // A claim that is tried again takes for dead only who is there, or comes back while it registers.
-        if let Some(Attempt { change: Change::Claim { dead, had }, .. }) = &mut worker.attempt {
+        if let Some(Attempt { change: Change::Claim { dead, had, .. }, .. }) = &mut worker.attempt {
             *dead &= state.head.members;
             *had &= state.head.listed();
         }
@@ -199,7 +199,9 @@ impl Arrangement {
     fn change(&self, change: Change) -> Change {
         match change {
             Change::Register => change,
-            Change::Claim { dead, had } => Change::Claim { dead: self.members(dead), had: self.packs(had) },
+            Change::Claim { dead, take, had } => {
+                Change::Claim { dead: self.members(dead), take: self.shards(take), had: self.packs(had) }
+            }
             Change::Commit { pack, from, to, published } => Change::Commit {
                 pack: self.pack(pack),
                 from: self.shards(from),

@@ -120,9 +120,11 @@ impl Snapshot {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Change {
     Register,
-    /// `had`: the packs that were this worker's to publish before.
+    /// `take`: any of the shards that are free; how many are fair is not of the model. `had`: the packs that were this
+    /// worker's to publish before.
     Claim {
         dead: u8,
+        take: [bool; SHARDS],
         had: Packs,
     },
     Commit {

@@ -13,8 +13,8 @@ use super::{Broken, Event, Protocol};
 /// Steps of the worker in a slot (the first number), and requests that reach the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Takes these members for dead.
-    Claim(usize, u8),
+    /// Takes these members for dead, and takes these shards.
+    Claim(usize, u8, [bool; SHARDS]),
     /// It reads to these positions, stages what was read as one pack, and sends the create that commits it.
     Stage(usize, Shards),
     /// The worker's own create reaches the store.
@@ -106,10 +106,20 @@ impl Protocol {
         let mut dead = others;
         loop {
             let alive = state.workers.iter().any(|other| other.lives() && dead & (1 << other.id) != 0);
-            let claim = Change::Claim { dead, had: 0 };
-            let applies = self.change(&state.head, worker.id, claim) != Err(Refused::Nothing);
-            if applies && (!alive || state.doubts > 0) {
-                steps.push(Step::Claim(slot, dead));
+            for take in [[false, false], [true, false], [false, true], [true, true]] {
+                let claim = Change::Claim { dead, take, had: 0 };
+                let takes =
+                    |next: &Snapshot, shard: usize| next.owner[shard] == worker.id && !self.owns(state, slot, shard);
+                let is_new = match self.change(&state.head, worker.id, claim) {
+                    // What is not free can't be taken.
+                    Ok(next) => (0..SHARDS).all(|shard| takes(&next, shard) == take[shard]),
+                    Err(Refused::Nothing) => false,
+                    // So it learns that it is no member any more.
+                    Err(_) => take == [false; SHARDS],
+                };
+                if is_new && (!alive || state.doubts > 0) {
+                    steps.push(Step::Claim(slot, dead, take));
+                }
             }
             if dead == 0 {
                 break;
@@ -126,6 +136,10 @@ impl Protocol {
         if self.bounds.leaves && acknowledged == worker.todo {
             steps.push(Step::Leave(slot));
         }
+    }
+
+    fn owns(&self, state: &State, slot: usize, shard: usize) -> bool {
+        state.head.owner[shard] == state.workers[slot].id
     }
 
     fn acknowledged(&self, state: &State, slot: usize) -> Packs {
@@ -163,13 +177,13 @@ impl Protocol {
 
     pub fn take(&self, state: &mut State, step: Step) {
         match step {
-            Step::Claim(slot, dead) => {
+            Step::Claim(slot, dead, take) => {
                 if state.workers.iter().any(|other| other.lives() && dead & (1 << other.id) != 0) {
                     state.doubts -= 1;
                     self.saw(Event::Doubt);
                 }
                 let had = state.head.listed_by(state.workers[slot].id);
-                self.attempt(state, slot, Change::Claim { dead, had });
+                self.attempt(state, slot, Change::Claim { dead, take, had });
             }
             Step::Stage(slot, to) => self.stage(state, slot, to),
             Step::Clear(slot) => self.attempt(state, slot, Change::Clear { published: self.acknowledged(state, slot) }),
