@@ -1,4 +1,5 @@
 """Many workers of one group, some dying, some freezing, while the stream is resharded."""
+import re
 import signal
 import time
 
@@ -134,21 +135,25 @@ def subscribers(case: Case):
     return f"{group.told()}, {told}"
 
 
-def drained_together(case: Case):
+def drained_together(case: Case, name, **settings):
     """Three drains at once, over a stream that was split: the first that ends finds everything visible, and all end."""
-    kinesis, feed = make_stream(case.servers, "together", 3), Feed(case, "together")
+    kinesis, feed = make_stream(case.servers, name, 3), Feed(case, name)
     for _ in range(2):
         feed.put(60)
-        split(kinesis, "together", case.rng)
+        split(kinesis, name, case.rng)
     feed.put(60)
     began = time.monotonic()
-    runs = [Run(case, "together", "together", "--drain", LEASE_TIMEOUT=f"{LEASE}s") for _ in range(3)]
+    runs = [Run(case, name, name, "--drain", LEASE_TIMEOUT=f"{LEASE}s", **settings) for _ in range(3)]
     until(lambda: not all(run.is_alive() for run in runs), "a drain ends", 30)
     first = time.monotonic() - began
-    told = same(counts(case.servers, "together"), feed.want, "when the first of three drains has ended")
+    told = same(counts(case.servers, name), feed.want, "when the first of three drains has ended")
     for run in runs:
         run.done(30)
     last = time.monotonic() - began
-    group = Group(case.servers, "together")
+    group = Group(case.servers, name)
     group.assert_at_rest()
+    for run in runs:
+        subscribed, owned = (set(re.findall(f" {what} .*shard=(\\S+)", run.log.read_text()))
+                             for what in ("subscribing", "reading"))
+        assert subscribed <= owned, f"it took the subscriptions of others: {subscribed - owned}"
     return f"{group.told()}, ended after {first:.1f} to {last:.1f} s: {told}"

@@ -138,13 +138,18 @@ def idle(case: Case):
     run = Run(case, "idle", "idle")
     until(lambda: run.log.read_text().count(" reading ") == 100, "it reads its shards", 30)
     time.sleep(5)
-    cpu, began = run.cpu_seconds(), time.monotonic()
-    time.sleep(20)
-    share = (run.cpu_seconds() - cpu) / (time.monotonic() - began)
+
+    def share():
+        cpu, began = run.cpu_seconds(), time.monotonic()
+        time.sleep(10)
+        return (run.cpu_seconds() - cpu) / (time.monotonic() - began)
+
+    shares = [share()]
+    while min(shares) >= 0.02 and len(shares) < 4:
+        shares.append(share())  # Others may have been busy meanwhile.
     run.stop()
-    # Room for a noisy machine: a quiet one shows less than half of the 2 % that are promised.
-    assert share < 0.04, f"{share:.1%} of a core"
-    return f"{share:.2%} of a core"
+    assert min(shares) < 0.02, f"{shares} of a core"
+    return f"{min(shares):.2%} of a core"
 
 
 def killed_before_commit(case: Case):

@@ -39,7 +39,9 @@ def main():
              "resharded among three": resharded,
              "idle, 100 shards": idle,
              "fan-out": subscribers,
-             "three drains at once": drained_together,
+             "three drains at once": lambda case: drained_together(case, "together"),
+             "three drains, fan-out": lambda case: drained_together(
+                 case, "together-pushed", SOURCE__KINESIS__MODE="fan_out", SOURCE__KINESIS__CONSUMER_NAME="drains"),
              "aggregated records": by_the_producer_library,
              "lines and JSON": without_envelopes}
     for number in range(1, options.crew + 1):
