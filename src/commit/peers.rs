@@ -119,7 +119,8 @@ impl Peers {
         Ok(changed)
     }
 
-    /// Those of `workers` whose heartbeat is gone or has not changed for a lease and [`ROUNDS`].
+    /// Those of `workers` whose heartbeat is gone, or has not changed for a lease and for three looks that were a good part of
+    /// it apart.
     pub fn dead<'a>(&self, workers: impl Iterator<Item = &'a WorkerId>) -> BTreeSet<WorkerId> {
         let rests = |seen: &Seen| seen.since.elapsed() >= self.lease && self.rounds >= seen.round + ROUNDS;
         let lives = |id: &WorkerId| *id == self.me || self.seen.get(id).is_some_and(|seen| !rests(seen));

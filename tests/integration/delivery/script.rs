@@ -21,6 +21,8 @@ const RECORDS: usize = 2;
 pub struct ScriptedSource {
     shards: Arc<BTreeMap<ShardId, Scripted>>,
     opened: Arc<Mutex<Vec<String>>>,
+    /// Whether looks at the shards of others are refused.
+    private: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -53,7 +55,12 @@ impl Scripted {
 impl ScriptedSource {
     pub fn new<'a>(shards: impl IntoIterator<Item = (&'a str, Scripted)>) -> Self {
         let shards = shards.into_iter().map(|(id, shard)| (ShardId::from(id), shard)).collect();
-        Self { shards: Arc::new(shards), opened: Arc::default() }
+        Self { shards: Arc::new(shards), opened: Arc::default(), private: false }
+    }
+
+    /// The same, where nobody may look at the shards of others.
+    pub fn private(&self) -> Self {
+        Self { private: true, ..self.clone() }
     }
 
     /// Every reader so far: its shard and where it started.
@@ -103,6 +110,14 @@ impl Source for ScriptedSource {
             _ => 0,
         };
         Ok(Box::new(ScriptedReader { shard: self.shards[shard].clone(), next, said_tip: false }))
+    }
+
+    async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        if self.private {
+            Err(SourceError::Fatal("looking is denied".to_owned()))
+        } else {
+            self.open(shard, from).await
+        }
     }
 }
 
