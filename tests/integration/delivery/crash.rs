@@ -10,7 +10,9 @@ use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
@@ -87,10 +89,14 @@ impl World {
     }
 
     /// Every event exactly once in its place, every rejection too. A further worker finds nothing to do but to sweep
-    /// what a dead one has staged and never committed; of one that died before it joined, the heartbeat stays for a
-    /// while.
+    /// what the dead have staged, once it has seen for a lease that they are; of one that died before it joined, the
+    /// heartbeat stays for a while.
     async fn check(&self, what: &str) {
-        assert!(self.run(at(BEYOND, Fault::Pass)).await);
+        let (sender, stop) = watch::channel(false);
+        let last = tokio::spawn(run(parts(&self.source, Arc::clone(&self.store) as _, false), stop));
+        sleep(LEASE * 2).await;
+        sender.send_replace(true);
+        last.await.unwrap().unwrap();
         let mut lake = Lake::read(&self.store).await;
         lake.others.retain(|key| !key.contains("/state/") && !key.contains("/workers/"));
         assert_eq!(lake, expected(), "{what}; what happened:\n{}", self.told());
