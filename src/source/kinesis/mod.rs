@@ -32,6 +32,9 @@ use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Patience;
 
+/// What a look at a shard of another worker is expected to bring, in bytes.
+const PEEK_BYTES: usize = 1 << 20;
+
 /// One stream. Its readers share what it was made with, and no state.
 #[derive(Clone, Debug)]
 pub struct KinesisSource {
@@ -144,7 +147,10 @@ impl Source for KinesisSource {
 
     /// By polling: the consumer's subscription to the shard is its owner's. What is refused is so at once.
     async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
+        // The record before the position may come, and one behind it is all that there is to see: many looks at once are
+        // not to take the room of what is read for delivery.
+        let limits = Limits { call_records: 2, call_bytes: PEEK_BYTES, ..self.limits };
         let (api, read_ahead) = (self.api.impatient(), self.read_ahead.clone());
-        Ok(Box::new(PollingReader::new(api, shard, from, self.limits, read_ahead)))
+        Ok(Box::new(PollingReader::new(api, shard, from, limits, read_ahead)))
     }
 }
