@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::event::{Record, ShardId};
 use crate::position::Position;
+use crate::retry::GaveUp;
 
 /// A shard as its source knows it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,4 +132,10 @@ pub enum SourceError {
     /// Likewise, and records that were handed out may be wrong: what is not committed of them must not be.
     #[error("{0}")]
     Untrusted(String),
+}
+
+impl From<GaveUp> for SourceError {
+    fn from(gave_up: GaveUp) -> Self {
+        Self::Fatal(gave_up.to_string())
+    }
 }

@@ -176,8 +176,7 @@ impl Worker {
         let FlushConfig { interval, open_partitions, buffer_bytes, .. } = settings.flush;
         let budget = Budget::new(buffer_bytes);
         let Storage { clock, patience, .. } = &parts.storage;
-        let looks = || Retry::new(clock, patience, "a look at what other workers have drained");
-        let draining = settings.drain.then(looks);
+        let looks = Retry::new(clock, patience, "a look at what other workers have drained");
         let encode = EncodeSettings {
             format: settings.format,
             object_bytes: settings.flush.object_bytes,
@@ -186,7 +185,7 @@ impl Worker {
             budget: Arc::clone(&budget),
         };
         Self {
-            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, draining),
+            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, settings.drain, looks),
             readers: Readers::new(),
             decoding: Decoding::new(Arc::clone(&parts.decoder), settings.compute),
             buffers: Buffers::new(Arc::clone(&budget), &settings.errors),

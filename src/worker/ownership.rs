@@ -61,13 +61,14 @@ pub struct Ownership {
 }
 
 impl Ownership {
-    /// Starts to claim at once, and to beat every `heartbeat`. `draining`: for the looks at what others have read.
+    /// Starts to claim at once, and to beat every `heartbeat`. `looks`: draining, for those at what others have read.
     pub fn start(
         group: &Arc<Group>,
         source: &Arc<dyn Source>,
         budget: &Arc<Budget>,
         heartbeat: Duration,
-        draining: Option<Retry>,
+        draining: bool,
+        looks: Retry,
     ) -> Self {
         let (sender, views) = mpsc::channel(1);
         let wanted = Arc::new(Notify::new());
@@ -90,6 +91,7 @@ impl Ownership {
             ended: Arc::clone(&ended),
             wanted: Arc::clone(&wanted),
             draining,
+            looks,
             awaited: None,
         };
         let (group, notify, looking) = (Arc::clone(group), Arc::clone(&wanted), Arc::clone(&unsettled));
@@ -164,7 +166,9 @@ struct Claiming {
     /// Shards that this worker has read to their end: it takes their children at once, so that reading goes on.
     ended: Arc<Mutex<BTreeSet<ShardId>>>,
     epoch: Arc<AtomicU64>,
-    draining: Option<Retry>,
+    draining: bool,
+    /// Draining, the looks at what others have read.
+    looks: Retry,
     /// As in [`View`]; `None` while not all is done.
     awaited: Option<BTreeSet<PackId>>,
 }
@@ -216,18 +220,8 @@ impl Claiming {
             warn!(%shard, "PositionExpired: the stream has removed a shard that was not read to its end: the rest is lost");
         }
         let share = head.share(self.group.id(), &shards);
-        self.unsettled.store(self.draining.is_some() || !share.is_settled(), Ordering::Relaxed);
-        let done = match (self.done(&shards, &head).await, &mut self.draining) {
-            (Err(error), Some(retry)) => {
-                let again = retry.again(Verdict::Refused, &error).await;
-                again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))?;
-                BTreeSet::new()
-            }
-            (done, retry) => {
-                retry.iter_mut().for_each(Retry::recovered);
-                done?
-            }
-        };
+        self.unsettled.store(self.draining || !share.is_settled(), Ordering::Relaxed);
+        let done = self.done(&shards, &head).await?;
         let mine =
             |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
         let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
@@ -274,14 +268,27 @@ impl Claiming {
     }
 
     /// Shards with nothing more to do: those at their end and, draining, those of others of which everything is committed.
-    async fn done(&self, shards: &[Shard], head: &Snapshot) -> Result<BTreeSet<ShardId>, SourceError> {
-        let is_done = async |id: &ShardId| {
-            let end = head.shards.get(id).is_some_and(|state| state.position == Position::End);
-            Ok((end || (self.draining.is_some() && self.others_at_tip(head, id).await?)).then(|| id.clone()))
-        };
-        let looks: Vec<_> = shards.iter().map(|shard| is_done(&shard.id).boxed()).collect();
-        let looks = futures::stream::iter(looks).buffered(PROBES);
-        looks.try_filter_map(async |done| Ok(done)).try_collect().await
+    async fn done(&mut self, shards: &[Shard], head: &Snapshot) -> Result<BTreeSet<ShardId>, SourceError> {
+        let ended = |id: &&ShardId| head.shards.get(*id).is_some_and(|state| state.position == Position::End);
+        let (done, others): (Vec<_>, Vec<_>) = shards.iter().map(|shard| shard.id.clone()).partition(|id| ended(&id));
+        let mut done = BTreeSet::from_iter(done);
+        if self.draining {
+            match self.drained(&others, head).await {
+                Ok(drained) => {
+                    self.looks.recovered();
+                    done.extend(drained);
+                }
+                Err(error) => self.looks.again(Verdict::Refused, &error).await?,
+            }
+        }
+        Ok(done)
+    }
+
+    /// Of some shards those that another worker owns, and of which everything is committed.
+    async fn drained(&self, shards: &[ShardId], head: &Snapshot) -> Result<Vec<ShardId>, SourceError> {
+        let look = async |id: &ShardId| Ok(self.others_at_tip(head, id).await?.then(|| id.clone()));
+        let looks: Vec<_> = shards.iter().map(|id| look(id).boxed()).collect();
+        futures::stream::iter(looks).buffered(PROBES).try_filter_map(async |drained| Ok(drained)).try_collect().await
     }
 
     /// Whether a shard that another worker owns has nothing behind its committed position. Of a file that is never

@@ -158,8 +158,7 @@ pub async fn put_records(
             Ok(throttled) => {
                 let refused = format!("{} records were throttled", throttled.len());
                 entries = throttled;
-                let again = retry.again(Verdict::Transient, &refused).await;
-                again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))?;
+                retry.again(Verdict::Transient, &refused).await?;
             }
             Err(error) => again(&mut retry, &error).await?,
         }
@@ -169,5 +168,5 @@ pub async fn put_records(
 }
 
 async fn again(retry: &mut Retry, error: &ApiError) -> Result<(), SourceError> {
-    retry.again(error.verdict, &error.text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+    Ok(retry.again(error.verdict, &error.text).await?)
 }

@@ -220,7 +220,7 @@ impl FanOutReader {
             // It may be the continuation that is refused: next it is the position.
             (verdict, text) = (Verdict::Transient, error.text);
         }
-        self.retry.again(verdict, &text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+        Ok(self.retry.again(verdict, &text).await?)
     }
 
     /// Another reader has the subscription, or had it until some seconds ago: for so long the service keeps it for who
@@ -240,8 +240,7 @@ impl FanOutReader {
         if since.elapsed() > TAKE_OVER {
             let text =
                 format!("somebody else has the subscription: a group needs a consumer of its own ({})", error.text);
-            let again = self.retry.again(error.verdict, &text).await;
-            return again.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()));
+            return Ok(self.retry.again(error.verdict, &text).await?);
         }
         debug!(%shard, "another reader has the subscription, or had it a moment ago: {}", error.text);
         sleep(self.limits.between_subscriptions).await;

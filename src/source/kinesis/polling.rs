@@ -91,7 +91,7 @@ impl PollingReader {
             // It may be the iterator that is refused: keys that iterators are sealed with change.
             self.iterator = None;
         }
-        self.retry.again(verdict, &text).await.map_err(|gave_up| SourceError::Fatal(gave_up.to_string()))
+        Ok(self.retry.again(verdict, &text).await?)
     }
 
     /// Takes an answer in; no await in here, so that a call is taken in whole or not at all.
