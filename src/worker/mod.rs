@@ -469,7 +469,7 @@ impl Worker {
         let Some(view) = self.view.as_ref().filter(|_| self.parts.settings.drain) else { return false };
         let done = |id: &ShardId| self.shards.at_tip(id).unwrap_or_else(|| view.done.contains(id));
         let idle = self.decoding.is_empty() && self.flushing.is_empty();
-        idle && view.awaited.is_empty() && view.shards.iter().all(|shard| done(&shard.id))
+        idle && view.complete && view.awaited.is_empty() && view.shards.iter().all(|shard| done(&shard.id))
     }
 
     /// Commits what is buffered, gives everything up, publishes, clears and leaves.

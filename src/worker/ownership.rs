@@ -39,6 +39,8 @@ pub struct View {
     pub shards: Vec<Shard>,
     /// The state, with the shards of this worker.
     pub head: Arc<Snapshot>,
+    /// Whether the source listed every shard that the state has and that was not read to its end.
+    pub complete: bool,
     /// Shards of the source that are committed at their end, or (while draining) at their tip by another worker.
     pub done: BTreeSet<ShardId>,
     /// Packs of other workers that were listed when all shards were first `done` or owned, and still are: what is in
@@ -224,9 +226,11 @@ impl Claiming {
         let done = self.done(&shards, &head).await?;
         let mine =
             |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
-        let all = shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
+        let complete =
+            self.missing.keys().all(|id| head.shards.get(id).is_none_or(|shard| shard.position == Position::End));
+        let all = complete && shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
         let awaited = self.still_awaited(&head, all);
-        Ok(View { shards, head, done, awaited, epoch })
+        Ok(View { shards, head, complete, done, awaited, epoch })
     }
 
     /// Shards that this worker takes whatever its share is, if it can: the children of those that it has ended, once, and

@@ -98,9 +98,9 @@ impl Calls for Service {
         // What is listed is of the time of the call, however long the answer takes; pages of three.
         let shards = self.stream.shards();
         self.travel("ListShards").await?;
-        let from = token.map_or(0, |token| token.parse().expect("a token of this service"));
-        let page: Vec<_> = shards.iter().skip(from).take(3).cloned().collect();
-        let token = (from + 3 < shards.len()).then(|| (from + 3).to_string());
+        let mut behind = shards.into_iter().filter(|shard| token.is_none_or(|token| shard.id.as_str() > token));
+        let page: Vec<_> = behind.by_ref().take(3).collect();
+        let token = behind.next().and(page.last()).map(|last| last.id.to_string());
         Ok(ShardPage { shards: page, token })
     }
 

@@ -104,6 +104,20 @@ async fn a_drain_that_may_not_look_at_the_shards_of_others_fails_at_the_start() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_drain_waits_for_a_shard_that_only_the_state_knows_of() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let records = (0..100).map(|n| payload("/x", n..n + 1)).collect();
+    let source = ScriptedSource::new([("a", open(vec![])), ("b", open(records))]);
+    let (sender, stop) = watch::channel(false);
+    let running = tokio::spawn(run(parts(&source, Arc::clone(&store), false), stop));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    sender.send_replace(true);
+    assert!(running.await.unwrap().unwrap().counts.events < 100);
+    run(parts(&source.hiding(3), Arc::clone(&store), true), never()).await.unwrap();
+    assert!(Lake::read(&store).await.ids().into_iter().eq(0..100));
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_be_wrong_is_not_delivered() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let source = ScriptedSource::new([("a", open(vec![payload("/x", 0..10)]).failing(SourceError::Untrusted))]);

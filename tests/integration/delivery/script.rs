@@ -1,6 +1,7 @@
 //! A source whose shards and records a test writes down.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct ScriptedSource {
     opened: Arc<Mutex<Vec<String>>>,
     /// Whether looks at the shards of others are refused.
     private: bool,
+    /// Listings to come in which the last shard is missing.
+    hiding: Arc<AtomicUsize>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -55,12 +58,17 @@ impl Scripted {
 impl ScriptedSource {
     pub fn new<'a>(shards: impl IntoIterator<Item = (&'a str, Scripted)>) -> Self {
         let shards = shards.into_iter().map(|(id, shard)| (ShardId::from(id), shard)).collect();
-        Self { shards: Arc::new(shards), opened: Arc::default(), private: false }
+        Self { shards: Arc::new(shards), opened: Arc::default(), private: false, hiding: Arc::default() }
     }
 
     /// The same, where nobody may look at the shards of others.
     pub fn private(&self) -> Self {
         Self { private: true, ..self.clone() }
+    }
+
+    /// The same, with so many listings first from which the last shard is missing.
+    pub fn hiding(&self, listings: usize) -> Self {
+        Self { hiding: Arc::new(listings.into()), ..self.clone() }
     }
 
     /// Every reader so far: its shard and where it started.
@@ -92,7 +100,9 @@ impl Source for ScriptedSource {
 
     async fn shards(&self) -> Result<Vec<Shard>, SourceError> {
         let shard = |(id, shard): (&ShardId, &Scripted)| Shard { id: id.clone(), parents: shard.parents.clone() };
-        Ok(self.shards.iter().map(shard).collect())
+        let is_hiding =
+            self.hiding.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        Ok(self.shards.iter().take(self.shards.len() - usize::from(is_hiding)).map(shard).collect())
     }
 
     fn start(&self) -> Position {
