@@ -21,9 +21,9 @@ use crate::broken::{Broken, is_broken};
 use crate::clock::Clock;
 use crate::retry::{GaveUp, Patience, Retry, Verdict};
 
-/// Pauses of a worker that lost a number to another: up to this for the first time, then more by as much.
+/// What a worker pauses at most that lost a number to another, however often: longer pauses would only let those pass who
+/// came later, for one of all who try is always first.
 const RIVAL_PAUSE: Duration = Duration::from_millis(20);
-const MOST_RIVAL_PAUSES: u32 = 10;
 
 /// Why a change was not made.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +123,6 @@ impl Member {
         what: &str,
         change: impl Fn(&Snapshot) -> Result<Snapshot, Refused>,
     ) -> Result<(), AdvanceError> {
-        let mut lost = 0;
         loop {
             let mut next = change(&self.head)?;
             self.seq += 1;
@@ -138,8 +137,7 @@ impl Member {
                 Outcome::Lost => {
                     debug!(number = self.head.number, "{what}: another worker was first");
                     // Not in step with all who lost to the same one.
-                    lost += 1;
-                    sleep(self.clock.jitter(RIVAL_PAUSE * lost.min(MOST_RIVAL_PAUSES))).await;
+                    sleep(self.clock.jitter(RIVAL_PAUSE)).await;
                 }
             }
         }

@@ -50,13 +50,13 @@ pub enum Reason {
 }
 
 impl Policy {
-    /// For one of so many workers: each ends its intervals a little before the one of the rank below, by a quarter
-    /// of an interval at most. Otherwise those that once fell into step, at a deployment or after an outage, would wait for
+    /// For one of so many workers: each ends its intervals a little before the one of the rank below, by a third of
+    /// an interval at most. Otherwise those that once fell into step, at a deployment or after an outage, would wait for
     /// each other at every commit.
     pub fn new(interval: Duration, open_partitions: usize, rank: usize, workers: usize) -> Self {
         let (rank, workers) =
             (u32::try_from(rank).unwrap_or(u32::MAX), u32::try_from(workers).unwrap_or(u32::MAX).max(1));
-        let apart = COMMIT.min(interval / workers.saturating_mul(4));
+        let apart = COMMIT.min(interval / workers.saturating_mul(3));
         Self { interval: interval.saturating_sub(apart.saturating_mul(rank)), open_partitions }
     }
 
@@ -132,7 +132,11 @@ mod tests {
         assert_eq!(interval(300, 0, 3), Duration::from_secs(300));
         assert_eq!(interval(300, 2, 3), Duration::from_secs(299));
         assert_eq!(interval(300, 49, 50), Duration::from_millis(300_000 - 49 * 500));
-        assert_eq!(interval(1, 49, 50), Duration::from_millis(1000 - 49 * 5), "a quarter of it, or not quite");
+        assert_eq!(
+            interval(1, 49, 50),
+            Duration::from_millis(1000) - 49 * (Duration::from_secs(1) / 150),
+            "a third of it, or not quite"
+        );
     }
 
     #[tokio::test]

@@ -97,5 +97,5 @@ async fn nor_when_all_began_in_the_same_moment() {
 
 #[tokio::test(start_paused = true)]
 async fn fifty_commits_in_the_same_moment_are_through_soon() {
-    assert!(report(Step::Locked).await < Duration::from_secs(15));
+    assert!(report(Step::Locked).await < Duration::from_secs(10));
 }
