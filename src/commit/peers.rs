@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 use super::snapshot::WorkerId;
 use super::storage::{Answer, Description, Storage};
-use crate::retry::{GaveUp, Retry};
+use crate::retry::{GaveUp, Retry, Verdict};
 
 /// The objects under `workers/`.
 #[derive(Debug)]
@@ -83,10 +83,21 @@ impl Peers {
             match self.storage.create(&key, &bytes, &mut retry).await? {
                 Answer::Created if created => return Err(AnnounceError::NoConditionalCreate(key)),
                 Answer::Created => created = true,
-                Answer::Exists => return Ok(()),
+                Answer::Exists if created || self.is_announced().await? => return Ok(()),
+                Answer::Exists => {
+                    let refused = format!("{key} is said to exist, and is not listed");
+                    retry.again(Verdict::Transient, &refused).await?;
+                }
                 Answer::Unknown => {}
             }
         }
+    }
+
+    /// A create may also be answered "exists" while another request for the same key is under way, here a lost one of
+    /// this worker: then the heartbeat may be there, or not.
+    async fn is_announced(&self) -> Result<bool, GaveUp> {
+        let listed = self.storage.list(&self.prefix, None).await?;
+        Ok(listed.iter().filter_map(worker_of).any(|id| id == self.me))
     }
 
     /// Says that this worker lives.
@@ -97,8 +108,9 @@ impl Peers {
 
     /// Looks at the others. True when somebody came or went since the last look.
     pub async fn look(&mut self) -> Result<bool, GaveUp> {
-        let listed = self.storage.list(&self.prefix, None).await?;
+        // When it was asked, not when it was answered: one slow answer at the beginning of a silence would cost a round.
         let now = Instant::now();
+        let listed = self.storage.list(&self.prefix, None).await?;
         // Heartbeats come every third of a lease, or more often.
         if now - self.round_made >= self.lease / 4 {
             self.rounds += 1;

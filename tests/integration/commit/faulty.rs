@@ -3,7 +3,7 @@
 use firemain::commit::group::GroupError;
 
 use super::world::{Process, World};
-use crate::support::faults::{Effect, Fault, Outcome, Verb, When, at};
+use crate::support::faults::{Effect, Fault, Outcome, Verb, When, at, first};
 
 /// A whole life: two flushes, the second of which clears the first; it leaves with records still to be read.
 async fn live(world: &World, process: &Process) -> Result<(), GroupError> {
@@ -59,6 +59,17 @@ async fn with_each_request(fault: Fault) {
         world.check();
         world.finish(2).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_first_heartbeat_that_meets_a_conflict_is_there_before_its_worker_registers() {
+    let world = world();
+    let process = world.process(1, first(Verb::Create, "/workers/", Fault::Conflict));
+    world.join(&process).await.unwrap();
+    let effects = process.recording.effects();
+    let done = |part: &str| effects.iter().position(|e| e.call.is(Verb::Create, part) && e.outcome == Outcome::Ok);
+    let (announced, registered) = (done("/workers/").expect("announced"), done("/state/").expect("registered"));
+    assert!(announced < registered, "{effects:#?}");
 }
 
 #[tokio::test(start_paused = true)]
