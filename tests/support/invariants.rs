@@ -76,6 +76,8 @@ pub struct Checker {
     allowed: HashMap<String, Bytes>,
     /// The pack that each event is in, of those ever listed.
     events: BTreeMap<String, PackId>,
+    /// The shards that were claimed together with a pack of somebody dead.
+    adopted: BTreeMap<PackId, BTreeSet<ShardId>>,
 }
 
 impl Checker {
@@ -93,6 +95,7 @@ impl Checker {
             listed: BTreeSet::new(),
             allowed: HashMap::new(),
             events: BTreeMap::new(),
+            adopted: BTreeMap::new(),
         }
     }
 
@@ -186,6 +189,7 @@ impl Checker {
 
         self.new_shards(before, next);
         let moved = self.positions(before, next, me);
+        self.adoptions(before, next, me, &moved);
         let new = self.packs(before, next, me);
         let rows = self.rows(&new);
         self.losses(before, next, &moved, &rows);
@@ -230,6 +234,23 @@ impl Checker {
             }
         }
         moved
+    }
+
+    /// 10: who adopts packs has cleared them before it moves the shards that it took with them.
+    fn adoptions(&mut self, before: &Snapshot, next: &Snapshot, me: &WorkerId, moved: &[Moved]) {
+        for pack in before.packs.iter().filter(|pack| pack.publisher == *me) {
+            let Some(taken) = self.adopted.get(&pack.id) else { continue };
+            let early = moved.iter().map(|step| step.shard).find(|shard| taken.contains(*shard));
+            assert!(early.is_none(), "10: {me} moves {early:?} and has not cleared {}", pack.id);
+        }
+        let is_mine = |state: &Snapshot, id| state.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(me));
+        let taken = next.shards.keys().filter(|id| is_mine(next, id) && !is_mine(before, id));
+        let taken: BTreeSet<ShardId> = taken.cloned().collect();
+        for pack in before.packs.iter().filter(|pack| pack.publisher != *me) {
+            if next.packs.iter().any(|now| now.id == pack.id && now.publisher == *me) {
+                self.adopted.insert(pack.id.clone(), taken.clone());
+            }
+        }
     }
 
     /// 7: the packs that came, after those that went were judged.

@@ -4,6 +4,7 @@ mod crash;
 mod flow;
 mod lake;
 mod script;
+mod seen;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -34,6 +34,7 @@ pub struct Scripted {
     records: Vec<Bytes>,
     closed: bool,
     fails: Option<fn(String) -> SourceError>,
+    trimmed: bool,
 }
 
 pub fn open(records: Vec<Bytes>) -> Scripted {
@@ -47,6 +48,11 @@ pub fn closed(records: Vec<Bytes>) -> Scripted {
 impl Scripted {
     pub fn after(self, parents: &[&str]) -> Self {
         Self { parents: parents.iter().map(|id| ShardId::from(*id)).collect(), ..self }
+    }
+
+    /// The stream has dropped the position that is read from, whichever it is.
+    pub fn trimmed(self) -> Self {
+        Self { trimmed: true, ..self }
     }
 
     /// Reading fails for good behind its last record.
@@ -119,7 +125,9 @@ impl Source for ScriptedSource {
             Position::After(sequence) => usize::try_from(sequence.index().unwrap()).unwrap() + 1,
             _ => 0,
         };
-        Ok(Box::new(ScriptedReader { shard: self.shards[shard].clone(), next, said_tip: false }))
+        let shard = self.shards[shard].clone();
+        let expired = shard.trimmed.then(|| from.clone());
+        Ok(Box::new(ScriptedReader { shard, next, said_tip: false, expired }))
     }
 
     async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
@@ -136,6 +144,7 @@ struct ScriptedReader {
     shard: Scripted,
     next: usize,
     said_tip: bool,
+    expired: Option<Position>,
 }
 
 #[async_trait]
@@ -161,6 +170,7 @@ impl Reader for ScriptedReader {
             std::future::pending::<()>().await;
         }
         self.said_tip |= at_tip;
-        Ok(Batch { records, at_tip, at_end: at_tip && self.shard.closed, ..Batch::default() })
+        let (at_end, expired) = (at_tip && self.shard.closed, self.expired.take());
+        Ok(Batch { records, at_tip, at_end, expired, ..Batch::default() })
     }
 }
