@@ -43,7 +43,8 @@ Examples:
   firemain run --source kinesis://app-logs --destination s3://my-lake/logs --drain
                                                     deliver all there is, then end
 
-Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 128 + n ended by a second signal n.";
+Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 101 a fault of Firemain's own; 128 + n \
+ended by a second signal n.";
 
 const RUN_EXAMPLES: &str = "\
 Every key of the configuration can also be set from the environment: FIREMAIN_ and the key in capitals, with __ for \
