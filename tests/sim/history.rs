@@ -217,6 +217,8 @@ async fn drain(world: &Arc<World>) {
 /// Some healthy workers take over what is left, share the shards and deliver everything. Then they leave.
 async fn settle(world: &Arc<World>) {
     let count = world.chance.pick(1..4) as usize;
+    // As many of these, with nothing left to do, would look the same as healthy ones.
+    let dead = world.members();
     let (mut workers, mut stops) = (JoinSet::new(), Vec::new());
     for _ in 0..count {
         let process = world.healthy();
@@ -225,7 +227,7 @@ async fn settle(world: &Arc<World>) {
         workers.spawn(async move { live(&world, &process).await });
     }
     let began = Instant::now();
-    while !world.is_settled(count) {
+    while !world.is_settled(count, &dead) {
         if let Some(ended) = workers.try_join_next() {
             panic!("a healthy worker ended: {ended:?}");
         }

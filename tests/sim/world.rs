@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use firemain::clock::Clock;
 use firemain::commit::peers::About;
+use firemain::commit::snapshot::WorkerId;
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, Consumer, FlushConfig, Format, FormatKind, Start};
 use firemain::decode::{DecodeConfig, Decoder, Payloads};
@@ -234,8 +235,13 @@ impl World {
         });
     }
 
+    /// Who is in the group.
+    pub fn members(&self) -> BTreeSet<WorkerId> {
+        self.checked(|checker| checker.head.iter().flat_map(|head| head.workers.keys().cloned()).collect())
+    }
+
     /// Whether everything is as it is to be in the end: delivered, published and cleared, and owned evenly.
-    pub fn is_settled(&self, workers: usize) -> bool {
+    pub fn is_settled(&self, workers: usize, dead: &BTreeSet<WorkerId>) -> bool {
         self.checked(|checker| {
             let Some(head) = &checker.head else { return false };
             let ended = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.position == Position::End);
@@ -244,6 +250,7 @@ impl World {
             let even = owned.iter().max().unwrap_or(&0) - owned.iter().min().unwrap_or(&0) <= 1;
             let has_owner = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.is_some());
             head.workers.len() == workers
+                && head.workers.keys().all(|worker| !dead.contains(worker))
                 && even
                 && unread.iter().all(has_owner)
                 && head.packs.is_empty()
