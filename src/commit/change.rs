@@ -114,7 +114,7 @@ impl Snapshot {
         }
         shards.retain(|id, shard| {
             let stays = shard.owner.is_some() || !gone.contains(id);
-            totals.expired += u64::from(!stays && shard.position != Position::End);
+            totals.expired += u64::from(!stays && !shard.has_ended());
             stays
         });
         if self.shards.keys().any(|id| !shards.contains_key(id)) {
@@ -139,7 +139,7 @@ impl Snapshot {
         }
         let mut next = self.clone();
         for step in &commit.moves {
-            let is_mine = |shard: &&mut ShardState| any_owner || shard.owner.as_ref() == Some(worker);
+            let is_mine = |shard: &&mut ShardState| any_owner || shard.is_owned_by(worker);
             let shard = next.shards.get_mut(&step.shard).filter(is_mine);
             let shard = shard.ok_or_else(|| Refused::NotOwner(step.shard.clone()))?;
             if shard.position != step.from || step.to < step.from {
@@ -153,7 +153,7 @@ impl Snapshot {
         }
         next.drop_published(worker, &commit.published);
         for shard in &commit.give_up {
-            if let Some(shard) = next.shards.get_mut(shard).filter(|shard| shard.owner.as_ref() == Some(worker)) {
+            if let Some(shard) = next.shards.get_mut(shard).filter(|shard| shard.is_owned_by(worker)) {
                 shard.owner = None;
             }
         }
@@ -189,7 +189,7 @@ impl Snapshot {
     }
 
     fn disown(&mut self, worker: &WorkerId) {
-        for shard in self.shards.values_mut().filter(|shard| shard.owner.as_ref() == Some(worker)) {
+        for shard in self.shards.values_mut().filter(|shard| shard.is_owned_by(worker)) {
             shard.owner = None;
         }
     }

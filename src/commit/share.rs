@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 
 use super::snapshot::{ShardState, Snapshot, WorkerId};
 use crate::event::ShardId;
-use crate::position::Position;
 use crate::source::Shard;
 
 /// A worker's shards on one snapshot.
@@ -43,7 +42,7 @@ impl Snapshot {
         let shards = free + owned.iter().map(|(Reverse(owned), _)| owned).sum::<usize>();
         let (each, more) = (shards / owned.len().max(1), shards % owned.len().max(1));
         let rank = owned.iter().position(|(_, id)| *id == worker);
-        let is_unowned = |shard: &&ShardState| shard.owner.is_none() && shard.position != Position::End;
+        let is_unowned = |shard: &&ShardState| shard.owner.is_none() && !shard.has_ended();
         Share {
             owned: rank.map_or(0, |rank| owned[rank].0.0),
             fair: rank.map_or(0, |rank| each + usize::from(rank < more)),
@@ -51,17 +50,17 @@ impl Snapshot {
         }
     }
 
+    /// Whether a shard is known, and not at its end.
+    pub fn is_unread(&self, shard: &ShardId) -> bool {
+        self.shards.get(shard).is_some_and(|shard| !shard.has_ended())
+    }
+
     /// Shards without owner that may be read now: not at their end, still listed by the source, and each parent at
     /// its end or gone.
     pub(super) fn claimable<'a>(&'a self, listed: &'a BTreeSet<&ShardId>) -> impl Iterator<Item = &'a ShardId> {
-        let blocks = |parent: &ShardId| {
-            listed.contains(parent) && self.shards.get(parent).is_some_and(|state| state.position != Position::End)
-        };
+        let blocks = |parent: &ShardId| listed.contains(parent) && self.is_unread(parent);
         let is_free = move |(id, shard): &(&ShardId, &ShardState)| {
-            shard.owner.is_none()
-                && shard.position != Position::End
-                && listed.contains(id)
-                && !shard.parents.iter().any(blocks)
+            shard.owner.is_none() && !shard.has_ended() && listed.contains(id) && !shard.parents.iter().any(blocks)
         };
         self.shards.iter().filter(is_free).map(|(id, _)| id)
     }
@@ -73,6 +72,7 @@ mod tests {
 
     use super::*;
     use crate::commit::change::tests::worker;
+    use crate::position::Position;
 
     /// Workers that own so many shards each, and so many that are free.
     fn state(owned: &[usize], free: usize) -> (Snapshot, Vec<Shard>) {

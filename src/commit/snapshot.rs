@@ -110,6 +110,17 @@ pub struct ShardState {
     pub parents: Vec<ShardId>,
 }
 
+impl ShardState {
+    pub fn is_owned_by(&self, worker: &WorkerId) -> bool {
+        self.owner.as_ref() == Some(worker)
+    }
+
+    /// Whether all of it is committed, and no more will come.
+    pub fn has_ended(&self) -> bool {
+        self.position == Position::End
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerState {
     /// Its last attempt that is in the state.
@@ -187,7 +198,7 @@ impl Snapshot {
     }
 
     pub fn owned_by<'a>(&'a self, worker: &'a WorkerId) -> impl Iterator<Item = (&'a ShardId, &'a ShardState)> {
-        self.shards.iter().filter(move |(_, shard)| shard.owner.as_ref() == Some(worker))
+        self.shards.iter().filter(move |(_, shard)| shard.is_owned_by(worker))
     }
 
     /// Packs whose publisher is this worker.

@@ -15,9 +15,8 @@ use super::WorkerError;
 use crate::buffer::Budget;
 use crate::commit::change::Wanted;
 use crate::commit::group::Group;
-use crate::commit::snapshot::{PackId, Snapshot};
+use crate::commit::snapshot::{PackId, ShardState, Snapshot};
 use crate::event::ShardId;
-use crate::position::Position;
 use crate::retry::{Retry, Verdict};
 use crate::source::{Shard, Source, SourceError};
 
@@ -217,17 +216,14 @@ impl Claiming {
         let is_free = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.is_none());
         let since = |id: &ShardId| (id.clone(), self.free.get(id).copied().unwrap_or_else(Instant::now));
         self.free = shards.iter().map(|shard| &shard.id).filter(|id| is_free(id)).map(since).collect();
-        let unread = |id: &&ShardId| before.shards.get(*id).is_some_and(|shard| shard.position != Position::End);
-        for shard in gone.iter().filter(unread).filter(|id| !head.shards.contains_key(*id)) {
+        for shard in gone.iter().filter(|id| before.is_unread(id)).filter(|id| !head.shards.contains_key(*id)) {
             warn!(%shard, "PositionExpired: the stream has removed a shard that was not read to its end: the rest is lost");
         }
         let share = head.share(self.group.id(), &shards);
         self.unsettled.store(self.draining || !share.is_settled(), Ordering::Relaxed);
         let done = self.done(&shards, &head).await?;
-        let mine =
-            |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.as_ref() == Some(self.group.id()));
-        let complete =
-            self.missing.keys().all(|id| head.shards.get(id).is_none_or(|shard| shard.position == Position::End));
+        let mine = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.is_owned_by(self.group.id()));
+        let complete = !self.missing.keys().any(|id| head.is_unread(id));
         let all = complete && shards.iter().all(|shard| done.contains(&shard.id) || mine(&shard.id));
         let awaited = self.still_awaited(&head, all);
         Ok(View { shards, head, complete, done, awaited, epoch })
@@ -273,7 +269,7 @@ impl Claiming {
 
     /// Shards with nothing more to do: those at their end and, draining, those of others of which everything is committed.
     async fn done(&mut self, shards: &[Shard], head: &Snapshot) -> Result<BTreeSet<ShardId>, SourceError> {
-        let ended = |id: &&ShardId| head.shards.get(*id).is_some_and(|state| state.position == Position::End);
+        let ended = |id: &&ShardId| head.shards.get(*id).is_some_and(ShardState::has_ended);
         let (done, others): (Vec<_>, Vec<_>) = shards.iter().map(|shard| shard.id.clone()).partition(|id| ended(&id));
         let mut done = BTreeSet::from_iter(done);
         if self.draining {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use firemain::event::Millis;
-use firemain::position::Position;
 use firemain::worker::{self, Report, WorkerError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -107,7 +106,7 @@ async fn produce(world: Arc<World>) {
 fn remove(world: &World) {
     let read: BTreeSet<_> = world.checked(|checker| {
         let shards = checker.head.iter().flat_map(|head| &head.shards);
-        shards.filter(|(_, shard)| shard.position == Position::End).map(|(id, _)| id.clone()).collect()
+        shards.filter(|(_, shard)| shard.has_ended()).map(|(id, _)| id.clone()).collect()
     });
     world.stream.remove(&read);
 }

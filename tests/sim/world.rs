@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use firemain::clock::Clock;
 use firemain::commit::peers::About;
-use firemain::commit::snapshot::WorkerId;
+use firemain::commit::snapshot::{ShardState, WorkerId};
 use firemain::commit::storage::Storage;
 use firemain::config::{Compression, Consumer, FlushConfig, Format, FormatKind, Start};
 use firemain::decode::{DecodeConfig, Decoder, Payloads};
@@ -244,7 +244,7 @@ impl World {
     pub fn is_settled(&self, workers: usize, dead: &BTreeSet<WorkerId>) -> bool {
         self.checked(|checker| {
             let Some(head) = &checker.head else { return false };
-            let ended = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.position == Position::End);
+            let ended = |id: &ShardId| head.shards.get(id).is_some_and(ShardState::has_ended);
             let unread = self.stream.unread(ended);
             let owned: Vec<usize> = head.workers.keys().map(|worker| head.owned_by(worker).count()).collect();
             let even = owned.iter().max().unwrap_or(&0) - owned.iter().min().unwrap_or(&0) <= 1;

@@ -13,29 +13,27 @@ use tokio::time::sleep;
 
 use super::script::{ScriptedSource, open, payload};
 use super::{never, parts};
-use crate::support::faults::{Fault, Faulty, Verb};
+use crate::support::faults::{Effect, Recording, Verb};
 
 /// Requests of so many idle workers in ten minutes, by verb and folder.
 async fn requests(workers: u64) -> BTreeMap<String, usize> {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let recording = Recording::new(store);
     let source = ScriptedSource::new([("a", open(vec![payload("/x", 0..5)])), ("b", open(vec![]))]);
-    let asked = Arc::new(Mutex::new(BTreeMap::new()));
     let (sender, stop) = watch::channel(false);
     let mut running = Vec::new();
     for _ in 0..workers {
-        let asked = Arc::clone(&asked);
-        let line = Faulty::new(Arc::clone(&store), move |_, call| {
-            let folder = call.key.split('/').nth(2).unwrap_or_default();
-            *asked.lock().unwrap().entry(format!("{:?} {folder}", call.verb)).or_insert(0) += 1;
-            Fault::Pass
-        });
-        running.push(tokio::spawn(run(parts(&source, Arc::new(line), false), stop.clone())));
+        running.push(tokio::spawn(run(parts(&source, Arc::new(recording.clone()), false), stop.clone())));
         sleep(Duration::from_secs(1)).await;
     }
     sleep(Duration::from_secs(300)).await;
-    asked.lock().unwrap().clear();
+    let before = recording.effects().len();
     sleep(Duration::from_secs(600)).await;
-    let requests = std::mem::take(&mut *asked.lock().unwrap());
+    let mut requests = BTreeMap::new();
+    for Effect { call, .. } in recording.effects_from(before) {
+        let folder = call.key.split('/').nth(2).unwrap_or_default();
+        *requests.entry(format!("{:?} {folder}", call.verb)).or_insert(0) += 1;
+    }
     sender.send_replace(true);
     for worker in running {
         worker.await.unwrap().unwrap();
