@@ -18,6 +18,7 @@ pub mod encode;
 pub mod event;
 pub mod generate;
 pub mod gzip;
+pub mod mask;
 pub mod partition;
 pub mod position;
 pub mod retry;

@@ -28,7 +28,7 @@ const MD5_LEN: usize = 16;
 const REJECTIONS: usize = SINGLE_REJECTIONS;
 
 /// Whether a record is aggregated.
-pub(super) fn is_aggregate(data: &[u8]) -> bool {
+pub fn is_aggregate(data: &[u8]) -> bool {
     data.starts_with(&MAGIC)
 }
 

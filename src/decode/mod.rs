@@ -30,6 +30,7 @@ use bytes::Bytes;
 use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflater};
 use self::plain::Unread;
+pub use self::aggregate::is_aggregate;
 pub use self::plain::{Payloads, Plain};
 use self::room::Room;
 use self::strict::Refusal;

@@ -1,0 +1,254 @@
+//! Masks secrets in the texts of events and in rejections, before anything of them is buffered.
+//!
+//! One search finds the places: a single automaton of all rules, over bytes, so that text that holds nothing costs one
+//! pass. What is replaced there is then read with care: a JSON value stays one, and an escape is never cut.
+//!
+//! Invariant: valid UTF-8 stays so, and JSON stays JSON. Absent on purpose: which texts are masked.
+
+mod patterns;
+mod payload;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use regex_automata::meta::{Cache, Regex};
+use regex_automata::util::captures::Captures;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input, Match};
+use sha2::Sha256;
+
+pub use self::patterns::NAMES;
+use self::patterns::{Check, Pattern};
+pub use self::payload::{Masking, Unreadable};
+use self::value::Value;
+
+/// The group of a regular expression that is to be masked alone, where it has one.
+const SECRET: &str = "secret";
+/// Bytes of a hash that are kept, shown as twice as many digits: two different values share one by chance in 2^64.
+const HASH_BYTES: usize = 16;
+
+/// What is masked, and by what: `[mask]`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MaskConfig {
+    /// Names of JSON members and of `key=value` pairs whose values are masked; upper and lower case are the same.
+    pub fields: Vec<String>,
+    /// Built-in patterns, by name.
+    pub patterns: Vec<String>,
+    /// Regular expressions; with a group named `secret` that group is masked alone.
+    pub regexes: Vec<String>,
+    pub replacement: Replacement,
+}
+
+/// What stands in the place of a secret.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Replacement {
+    Text(String),
+    /// `hmac:` and the first 16 bytes, in hexadecimal digits, of the HMAC-SHA256 of the value under this key: equal
+    /// values have equal hashes, and nobody without the key can try values.
+    Hash {
+        key: Vec<u8>,
+    },
+}
+
+impl Default for Replacement {
+    fn default() -> Self {
+        Self::Text("****".to_owned())
+    }
+}
+
+/// Never the key.
+impl fmt::Debug for Replacement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.debug_tuple("Text").field(text).finish(),
+            Self::Hash { .. } => f.write_str("Hash"),
+        }
+    }
+}
+
+/// Why a mask is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum BadMask {
+    #[error("{0:?} can't be a field's name: give printable ASCII without quotes and backslashes")]
+    Field(String),
+    #[error("there is no pattern {0:?}; there are {1}")]
+    Pattern(String, String),
+    #[error("{regex:?} is no regular expression: {why}")]
+    Regex { regex: String, why: String },
+    #[error("{0:?} matches the empty text, and so would mask between all characters")]
+    Empty(String),
+    #[error("all of them together are too large: {0}")]
+    TooLarge(String),
+}
+
+/// Finds and replaces secrets. Shared by all threads, each with a [`Scratch`] of its own.
+#[derive(Debug)]
+pub struct Masker {
+    regex: Regex,
+    rules: Vec<Rule>,
+    replacement: Replacement,
+}
+
+/// Working memory of one thread, of one [`Masker`].
+#[derive(Debug, Default)]
+pub struct Scratch(Option<(Cache, Captures)>);
+
+/// What a match of the expression of the same index means.
+#[derive(Debug)]
+enum Rule {
+    /// The name of a JSON member, with its colon: its value follows.
+    Member,
+    /// A name and `=`: its value follows.
+    Pair,
+    /// The secret itself, or it is in the group, or what the check says.
+    Secret { group: Option<usize>, check: Option<Check> },
+}
+
+impl Masker {
+    /// # Errors
+    /// What is wrong with which name or expression.
+    pub fn new(config: &MaskConfig) -> Result<Self, BadMask> {
+        let (mut expressions, mut rules) = (Vec::new(), Vec::new());
+        if !config.fields.is_empty() {
+            let names = names(&config.fields)?;
+            expressions.push(format!(r#"(?i-u:\\*["'](?:{names})\\*["'][ \t\r\n]*:[ \t\r\n]*)"#));
+            rules.push(Rule::Member);
+            expressions.push(format!(r"(?i-u:\b(?:{names})[ \t]*=[ \t]*)"));
+            rules.push(Rule::Pair);
+        }
+        for name in &config.patterns {
+            let Some(Pattern { regex, check, .. }) = patterns::find(name) else {
+                return Err(BadMask::Pattern(name.clone(), NAMES.join(", ")));
+            };
+            rules.push(Rule::Secret { group: secret_group(regex)?, check: *check });
+            expressions.push((*regex).to_owned());
+        }
+        for regex in &config.regexes {
+            rules.push(Rule::Secret { group: secret_group(regex)?, check: None });
+            expressions.push(regex.clone());
+        }
+        let regex = Regex::builder()
+            .syntax(syntax::Config::new().utf8(false))
+            .build_many(&expressions)
+            .map_err(|error| BadMask::TooLarge(reasons(&error)))?;
+        Ok(Self { regex, rules, replacement: config.replacement.clone() })
+    }
+
+    /// Appends the text with its secrets replaced to `out`; or returns false, with nothing appended, when it holds none.
+    pub fn mask(&self, scratch: &mut Scratch, text: &[u8], out: &mut Vec<u8>) -> bool {
+        let (cache, captures) =
+            scratch.0.get_or_insert_with(|| (self.regex.create_cache(), self.regex.create_captures()));
+        // Up to here the text is in `out`, if anything is.
+        let (mut copied, mut from, mut masked) = (0, 0, false);
+        while let Some(found) = self.regex.search_with(cache, &Input::new(text).range(from..)) {
+            let Some(value) = self.value(cache, captures, text, &found, copied) else {
+                from = self.go_on_from(text, &found);
+                continue;
+            };
+            out.extend_from_slice(&text[copied..value.range.start]);
+            self.replace(text, &value, out);
+            (copied, from, masked) = (value.range.end, value.range.end, true);
+        }
+        if masked {
+            out.extend_from_slice(&text[copied..]);
+        }
+        masked
+    }
+
+    /// What is to be replaced because of a match, from `floor` on; `None` if it is no secret after all.
+    fn value(
+        &self,
+        cache: &mut Cache,
+        captures: &mut Captures,
+        text: &[u8],
+        found: &Match,
+        floor: usize,
+    ) -> Option<Value> {
+        match &self.rules[found.pattern().as_usize()] {
+            Rule::Member => value::of_member(text, found.range()),
+            Rule::Pair => value::of_pair(text, found.end()),
+            Rule::Secret { check: Some(check), .. } => value::bare(text, check(text, found.range())?, floor),
+            Rule::Secret { group: None, .. } => value::bare(text, found.range(), floor),
+            Rule::Secret { group: Some(group), .. } => {
+                let again = Input::new(text).range(found.range()).anchored(Anchored::Pattern(found.pattern()));
+                self.regex.search_captures_with(cache, &again, captures);
+                value::bare(text, captures.get_group(*group)?.range(), floor)
+            }
+        }
+    }
+
+    /// Where the search goes on behind what is no secret after all, and may still hold the beginning of one.
+    fn go_on_from(&self, text: &[u8], found: &Match) -> usize {
+        match &self.rules[found.pattern().as_usize()] {
+            // What is checked stands alone: none of them begins within a word or a number.
+            Rule::Secret { check: Some(_), .. } => {
+                let word = text[found.start()..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
+                found.start() + word.max(1)
+            }
+            _ => found.start() + 1,
+        }
+    }
+
+    fn replace(&self, text: &[u8], value: &Value, out: &mut Vec<u8>) {
+        let Value { range, quote } = value;
+        quote.open(out);
+        match &self.replacement {
+            Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
+            Replacement::Hash { key } => hash(key, &quote.plain(&text[range.clone()]), out),
+        }
+        quote.close(out);
+    }
+}
+
+fn hash(key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("a key of any length will do");
+    mac.update(value);
+    out.extend_from_slice(b"hmac:");
+    for byte in mac.finalize().into_bytes().iter().take(HASH_BYTES) {
+        out.extend([DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+    }
+}
+
+/// An expression for any of these names.
+fn names(fields: &[String]) -> Result<String, BadMask> {
+    let is_name = |name: &&String| {
+        !name.is_empty() && name.bytes().all(|byte| (b' '..=b'~').contains(&byte) && !b"\"'\\".contains(&byte))
+    };
+    if let Some(bad) = fields.iter().find(|name| !is_name(name)) {
+        return Err(BadMask::Field(bad.clone()));
+    }
+    // The longest first: the first that matches counts.
+    let mut names: Vec<_> = fields.iter().map(|name| regex::escape(name)).collect();
+    names.sort_by_key(|name| std::cmp::Reverse(name.len()));
+    Ok(names.join("|"))
+}
+
+/// The index of the group that is the secret alone. The expression is compiled by itself for that, so that what is wrong
+/// with it is said of it.
+fn secret_group(regex: &str) -> Result<Option<usize>, BadMask> {
+    let bad =
+        |error: &regex_automata::meta::BuildError| BadMask::Regex { regex: regex.to_owned(), why: reasons(error) };
+    let compiled =
+        Regex::builder().syntax(syntax::Config::new().utf8(false)).build(regex).map_err(|error| bad(&error))?;
+    if compiled.is_match("") {
+        return Err(BadMask::Empty(regex.to_owned()));
+    }
+    let group = compiled.group_info().to_index(regex_automata::PatternID::ZERO, SECRET);
+    Ok(group)
+}
+
+/// An error and what it comes from, in one line.
+fn reasons(error: &dyn std::error::Error) -> String {
+    let mut reasons = vec![error.to_string()];
+    let mut error = error;
+    while let Some(source) = error.source() {
+        reasons.push(source.to_string());
+        error = source;
+    }
+    // What a parser draws below an expression is its last line's to say.
+    reasons.last().and_then(|text| text.lines().last()).unwrap_or_default().trim().to_owned()
+}

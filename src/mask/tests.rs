@@ -1,0 +1,289 @@
+use proptest::prelude::*;
+
+use super::*;
+
+fn masker(fields: &[&str], patterns: &[&str], regexes: &[&str], replacement: Replacement) -> Masker {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let config = MaskConfig { fields: owned(fields), patterns: owned(patterns), regexes: owned(regexes), replacement };
+    Masker::new(&config).unwrap()
+}
+
+fn masked(masker: &Masker, text: &str) -> String {
+    let mut out = Vec::new();
+    if masker.mask(&mut Scratch::default(), text.as_bytes(), &mut out) {
+        String::from_utf8(out).unwrap()
+    } else {
+        assert_eq!(out, b"");
+        text.to_owned()
+    }
+}
+
+fn by_fields() -> Masker {
+    masker(&["password", "Authorization", "x-api-key"], &[], &[], Replacement::default())
+}
+
+#[test]
+fn members_of_json_are_masked_at_any_depth_and_it_stays_json() {
+    let cases = [
+        (r#"{"password":"hunter2","user":"u"}"#, r#"{"password":"****","user":"u"}"#),
+        (r#"{ "PassWord" : "a\"b\\" }"#, r#"{ "PassWord" : "****" }"#),
+        (r#"{"a":[{"b":{"password":"x"}}]}"#, r#"{"a":[{"b":{"password":"****"}}]}"#),
+        (r#"{"password":123,"b":-1.5e3}"#, r#"{"password":"****","b":-1.5e3}"#),
+        (r#"{"password":true}"#, r#"{"password":"****"}"#),
+        (r#"{"password":null,"x-api-key":""}"#, r#"{"password":null,"x-api-key":"****"}"#),
+        (r#"{"password":{"old":"}a","new":["]","b"]},"c":1}"#, r#"{"password":"****","c":1}"#),
+        (r#"{"password":[1,2],"c":1}"#, r#"{"password":"****","c":1}"#),
+        (
+            r#"{"passwords":"x","my_password":"y","password2":"z"}"#,
+            r#"{"passwords":"x","my_password":"y","password2":"z"}"#,
+        ),
+        (r#"{"note":"password","v":"password"}"#, r#"{"note":"password","v":"password"}"#),
+        (
+            r#"{"a":"b"} {"password":"ä€"} {"authorization":"Bearer abc"}"#,
+            r#"{"a":"b"} {"password":"****"} {"authorization":"****"}"#,
+        ),
+        (r"{'password': 'it\'s', 'b': 1}", r"{'password': '****', 'b': 1}"),
+        (r"{'password': 12}", r"{'password': '****'}"),
+        (r#"cut off {"password":"hun"#, r#"cut off {"password":"****"#),
+        (r#"cut off {"password":{"a":"#, r#"cut off {"password":"****""#),
+    ];
+    let masker = by_fields();
+    for (text, expected) in cases {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+#[test]
+fn json_in_a_string_of_json_stays_json_at_every_depth() {
+    let masker = by_fields();
+    let mut text = r#"{"a":{"password":"x\"y\\","n":1},"Authorization":[1,"]"],"password":7}"#.to_owned();
+    let mut expected = r#"{"a":{"password":"****","n":1},"Authorization":"****","password":"****"}"#.to_owned();
+    for depth in 0..4 {
+        assert_eq!(masked(&masker, &text), expected, "depth {depth}");
+        text = serde_json::json!({ "body": text, "z": 1 }).to_string();
+        expected = serde_json::json!({ "body": expected, "z": 1 }).to_string();
+    }
+}
+
+#[test]
+fn pairs_are_masked_to_the_end_of_their_value() {
+    let cases = [
+        ("user=bob password=hunter2 ok", "user=bob password=**** ok"),
+        ("GET /login?password=a%20b&x=1", "GET /login?password=****&x=1"),
+        ("Server=db;Password=s3cret;Port=1", "Server=db;Password=****;Port=1"),
+        (r#"password="with space", b=1"#, r#"password="****", b=1"#),
+        (r#"password='it\'s' b"#, r#"password='****' b"#),
+        (r#"{"q":"password=\"a b\" c=1"}"#, r#"{"q":"password=\"****\" c=1"}"#),
+        (r#"{"q":"password=abc"}"#, r#"{"q":"password=****"}"#),
+        ("authorization=Bearer abc.def next", "authorization=**** next"),
+        ("password = x", "password = ****"),
+        ("password=", "password="),
+        ("password= ", "password= "),
+        ("db_password=x nopassword=y", "db_password=x nopassword=y"),
+        ("password=a password=b", "password=**** password=****"),
+    ];
+    let masker = by_fields();
+    for (text, expected) in cases {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+/// For each pattern: texts with what is masked in square brackets, and texts in which nothing is.
+const SAMPLES: [(&str, &[&str], &[&str]); 12] = [
+    (
+        "aws_access_key",
+        &["key [AKIAIOSFODNN7EXAMPLE].", "[ASIAIOSFODNN7EXAMPLE]/20240322", "\"[AKIAIOSFODNN7EXAMPLE]\""],
+        &["XAKIAIOSFODNN7EXAMPLE", "AKIAIOSFODNN7EXAMPLEX", "akiaiosfodnn7example", "AKIAIOSFODNN"],
+    ),
+    (
+        "aws_secret_key",
+        &[
+            "aws_secret_access_key = [wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]",
+            r#"{"AwsSecretKey":"[wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]"}"#,
+        ],
+        &["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = wJalrXUtnFEMI"],
+    ),
+    (
+        "basic_auth",
+        &[
+            "Authorization: Basic [YWxhZGRpbjpvcGVuc2VzYW1l]",
+            r#""authorization":"Basic [QWxhZGRpbjpvcGVuIHNlc2FtZQ==]""#,
+        ],
+        &["Basic understanding", "authorization: none"],
+    ),
+    (
+        "bearer_token",
+        &["Authorization: Bearer [abc.def-123]", "bearer [mF_9.B5f-4.1JqM]"],
+        &["bearer of news", "Bearer x"],
+    ),
+    (
+        "credit_card",
+        &[
+            "card [4111111111111111]",
+            "[4111 1111 1111 1111],",
+            "[5500-0000-0000-0004].",
+            "[378282246310005]",
+            "[6011111111111117]\n",
+        ],
+        &[
+            "4111111111111112",
+            "1711083600123",
+            "41111111111111111111",
+            "a4111111111111111",
+            "0.4111111111111111",
+            "4111111111111111.5",
+            "order 5000000000000000",
+            "9999999999999995",
+        ],
+    ),
+    (
+        "email",
+        &["to [jane.doe+x@example.co.uk], cc", "<[a@b.io]>", r#"{"m":"[a_b%c@d-e.museum]"}"#, "[a@b.io]."],
+        &["a@b", "@example.com", "user@localhost", "git@", "1 @ 2.com"],
+    ),
+    (
+        "github_token",
+        &["[ghp_16C7e42F292c6912E7710c838347Ae178B4a] x"],
+        &["ghp_16C7e42F292c", "xghp_16C7e42F292c6912E7710c838347Ae178B4a"],
+    ),
+    ("ipv4", &["from [10.0.0.1]:80", "[255.255.255.255]."], &["256.1.1.1", "1.2.3", "1.2.3.4.5", "v1.2.3.4"]),
+    (
+        "jwt",
+        &["t=[eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk];"],
+        &["eyJhbGciOiJIUzI1NiJ9", "eyJ.eyJ.x"],
+    ),
+    (
+        "private_key",
+        &[
+            "-----BEGIN RSA PRIVATE KEY-----[\nMIIEpAIBAAKC\nAQEA\n]-----END RSA PRIVATE KEY-----",
+            r#"{"k":"-----BEGIN PRIVATE KEY-----[\nMIIE\n]-----END PRIVATE KEY-----\n"}"#,
+        ],
+        &["-----BEGIN PUBLIC KEY-----\nMIIE\n-----END PUBLIC KEY-----"],
+    ),
+    ("slack_token", &["[xoxb-123456789012-abcDEF]"], &["xoxb-1", "xoxz-123456789012"]),
+    (
+        "url_password",
+        &["postgres://app:[s3cr:et]@db:5432/x", "https://:[pw]@host/"],
+        &["https://host:8080/a@b", "http://user@host/", "https://example.com/a:b@c"],
+    ),
+];
+
+#[test]
+fn each_pattern_masks_what_it_is_named_for_and_little_else() {
+    for (name, secret, innocent) in SAMPLES {
+        let masker = masker(&[], &[name], &[], Replacement::Text("#".to_owned()));
+        for sample in secret {
+            let (before, rest) = sample.split_once('[').unwrap();
+            let (inside, behind) = rest.rsplit_once(']').unwrap();
+            assert_eq!(masked(&masker, &format!("{before}{inside}{behind}")), format!("{before}#{behind}"), "{name}");
+        }
+        for text in innocent {
+            assert_eq!(masked(&masker, text), *text, "{name}");
+        }
+    }
+    let masker = masker(&[], &["us_ssn"], &[], Replacement::default());
+    assert_eq!(
+        masked(&masker, "ssn 536-22-1234, 000-12-3456, 666-12-3456, 123-00-4567"),
+        "ssn ****, 000-12-3456, 666-12-3456, 123-00-4567"
+    );
+    let sampled: Vec<_> = SAMPLES.iter().map(|(name, ..)| *name).chain(["us_ssn"]).collect();
+    assert_eq!(sampled, NAMES, "each pattern has samples");
+}
+
+#[test]
+fn what_follows_a_card_does_not_hide_it() {
+    let masker = masker(&[], &["credit_card"], &[], Replacement::Text("#".to_owned()));
+    for (text, expected) in [
+        ("paid with 4111111111111111 2 times", "paid with # 2 times"),
+        ("card 4111 1111 1111 1111 12/27", "card # 12/27"),
+        ("5500005555555559 4111111111111111", "# #"),
+        ("41 4111111111111111", "41 #"),
+        ("4111-1111-1111-1111-22", "#-22"),
+        ("order 4111111111111111222 of 411111111111111122", "order 4111111111111111222 of 411111111111111122"),
+    ] {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+#[test]
+fn escapes_are_not_cut() {
+    let masker = masker(&[], &["email"], &["[0-9]{4,}x", r"id-\w+\\"], Replacement::default());
+    assert_eq!(masked(&masker, r#"{"m":"a\nfoo@bar.com"}"#), r#"{"m":"a\n****"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"\u0041bc@bar.com"}"#), r#"{"m":"\u0041****"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"\\foo@bar.com"}"#), r#"{"m":"\\****"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"\u00410000x"}"#), r#"{"m":"\u0041****"}"#);
+    // At any depth.
+    assert_eq!(masked(&masker, r#"{"m":"{\"k\":\"a\\nfoo@bar.com\\n\"}"}"#), r#"{"m":"{\"k\":\"a\\n****\\n\"}"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"{\"k\":\"\\u0041bc@bar.com\"}"}"#), r#"{"m":"{\"k\":\"\\u0041****\"}"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"{\"k\":\"id-a\\\\\\n\"}"}"#), r#"{"m":"{\"k\":\"****\\\\\\n\"}"}"#);
+    assert_eq!(masked(&masker, r#"{"m":"id-a\n"}"#), r#"{"m":"****\n"}"#);
+}
+
+#[test]
+fn own_expressions_mask_all_or_their_group() {
+    let masker = masker(&[], &[], &[r"card no (?P<secret>\d+)", r"(?i)tan:\s*\d{6}"], Replacement::default());
+    assert_eq!(masked(&masker, "Card no 12, card no 12. TAN: 123456!"), "Card no 12, card no ****. ****!");
+}
+
+#[test]
+fn equal_values_have_equal_hashes_under_one_key() {
+    let hash = |key: &str| masker(&["password"], &["email"], &[], Replacement::Hash { key: key.into() });
+    // HMAC-SHA256 of "hunter2" under "key", as openssl says.
+    let expected = "hmac:05d210d8af05129cb4bc04565faa72f9";
+    let text = masked(&hash("key"), r#"password=hunter2 {"password":"hunter2"}"#);
+    let hashes: Vec<_> = text.match_indices("hmac:").map(|(at, _)| &text[at..at + 37]).collect();
+    assert_eq!(hashes, [expected, expected], "{text}");
+    assert_ne!(masked(&hash("other"), "password=hunter2"), masked(&hash("key"), "password=hunter2"));
+    // However it is escaped.
+    let nested = serde_json::json!({ "b": r#"{"password":"a\"b"}"# }).to_string();
+    let plain = masked(&hash("key"), r#"{"password":"a\"b"}"#);
+    let nested = masked(&hash("key"), &nested);
+    let hash_in = |text: &str| text.find("hmac:").map(|at| text[at..at + 37].to_owned());
+    assert_eq!((hash_in(&plain), plain.contains(r#"\""#)), (hash_in(&nested), false), "{plain} {nested}");
+    assert!(!format!("{:?}", hash("key")).contains("key:"), "never shown");
+}
+
+#[test]
+fn what_is_wrong_is_said() {
+    let wrong = |fields: &[&str], patterns: &[&str], regexes: &[&str]| {
+        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let (fields, patterns, regexes) = (owned(fields), owned(patterns), owned(regexes));
+        let config = MaskConfig { fields, patterns, regexes, ..MaskConfig::default() };
+        Masker::new(&config).unwrap_err().to_string()
+    };
+    assert_eq!(
+        wrong(&["a\"b"], &[], &[]),
+        r#""a\"b" can't be a field's name: give printable ASCII without quotes and backslashes"#
+    );
+    assert!(wrong(&[], &["mail"], &[]).starts_with(r#"there is no pattern "mail"; there are aws_access_key, "#));
+    assert_eq!(wrong(&[], &[], &["a("]), r#""a(" is no regular expression: error: unclosed group"#);
+    assert_eq!(wrong(&[], &[], &["a*"]), r#""a*" matches the empty text, and so would mask between all characters"#);
+}
+
+proptest! {
+    /// Whatever is in them, and however deep.
+    #[test]
+    fn json_stays_json_and_text_stays_text(
+        secret in "[a-z@.\\\\\"\n é4]{0,20}",
+        key in prop_oneof!["password", "[a-z]{1,3}"],
+        around in "[a-z\"{}:,\\\\= é]{0,20}",
+        depth in 0..3,
+    ) {
+        let masker = masker(&["password"], &["email", "credit_card", "url_password"], &[], Replacement::default());
+        let mut json = serde_json::json!({ "a": around, key: secret, "z": [around, { "password": 1 }] }).to_string();
+        for _ in 0..depth {
+            json = serde_json::json!({ "m": json }).to_string();
+        }
+        let once = masked(&masker, &json);
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&once).is_ok(), "{json} became {once}");
+        let text = masked(&masker, &format!("{around}password={secret} {around}"));
+        prop_assert!(!text.is_empty());
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(prop_oneof![Just(b'\\'), Just(b'"'), Just(b'{'), any::<u8>()], 0..60)) {
+        let masker = masker(&["p"], &NAMES, &[], Replacement::Hash { key: vec![1] });
+        let text = [b"\"p\":", &bytes[..], b"\\\"p\\\":", &bytes[..], b"p=", &bytes[..]].concat();
+        masker.mask(&mut Scratch::default(), &text, &mut Vec::new());
+    }
+}
