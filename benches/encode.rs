@@ -10,7 +10,8 @@ use firemain::config::{Compression, Format, FormatKind};
 use firemain::decode::{Decoded, Payload, Row};
 use firemain::encode::{EncodeSettings, encode};
 use firemain::partition::Partition;
-use firemain::table::Schema;
+use firemain::table::tables::Tables;
+use firemain::table::tabulate::Tabulated;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -59,7 +60,7 @@ fn message(rng: &mut StdRng, out: &mut String) {
 }
 
 /// One batch a payload, over `groups` log groups, and the bytes of JSON that they stand for.
-fn batches(groups: usize, events: usize) -> (Vec<Decoded>, u64) {
+fn batches(groups: usize, events: usize) -> (Vec<Tabulated>, u64) {
     let mut rng = StdRng::seed_from_u64(7);
     let mut bytes = 0;
     let mut line = String::new();
@@ -93,19 +94,22 @@ fn batches(groups: usize, events: usize) -> (Vec<Decoded>, u64) {
                 log_stream: Some(log_stream),
                 owner: Some(owner),
                 arrival: START + payload as i64 * 7,
+                sequence: (payload as u64).into(),
+                partition_key: None,
+                enveloped: true,
             });
-            out
+            out.into()
         })
         .collect();
     (batches, bytes)
 }
 
-fn filled(batches: &mut [Decoded]) -> Buffers {
+fn filled(batches: &mut [Tabulated]) -> Buffers {
     let mut buffers = Buffers::new(Budget::new(1 << 30), "errors");
     let place = Place { shard: "shardId-000000000000".into(), stream: Some("app-logs".into()) };
-    let table: Arc<str> = "log_events".into();
+    let tables = Tables::log_events();
     for batch in batches {
-        buffers.push(&table, batch, &place, START);
+        buffers.push(&tables, batch, &place, START);
     }
     buffers
 }
@@ -114,8 +118,8 @@ fn settings(kind: FormatKind, compression: Compression, level: i32) -> EncodeSet
     EncodeSettings {
         format: Format { kind, compression, level },
         object_bytes: 128 * MIB,
-        run_bytes: 32 * MIB,
-        schema: Schema::log_events(),
+        tables: Tables::log_events(),
+        bloom_filters: Arc::default(),
         budget: Budget::new(1 << 30),
     }
 }
@@ -125,7 +129,7 @@ fn encode_all(buffers: Buffers, settings: &EncodeSettings) -> usize {
     let partitions: Vec<(Partition, _)> = buffers.take().partitions;
     partitions
         .into_iter()
-        .flat_map(|(partition, rows)| encode(&partition, rows, settings).expect("rows can be encoded"))
+        .flat_map(|(partition, rows)| encode(&partition, rows, 32 * MIB, settings).expect("rows can be encoded"))
         .map(|object| object.len())
         .sum()
 }

@@ -20,7 +20,7 @@ use firemain::position::Position;
 use firemain::retry::Patience;
 use firemain::service::blocking_threads;
 use firemain::source::{Batch, Reader, Shard, Source, SourceError};
-use firemain::table::Schema;
+use firemain::table::tabulate::Tabulator;
 use firemain::worker::compute::Compute;
 use firemain::worker::{Parts, Settings, run};
 use object_store::memory::InMemory;
@@ -141,6 +141,7 @@ fn deliver(source: &Arc<Memory>, latency: Duration, cores: usize) -> (f64, u64) 
             open_partitions: 5_000,
         },
         format: Format { kind: FormatKind::Parquet, compression: Compression::Zstd, level: 1 },
+        bloom_filters: Arc::default(),
         errors: "errors".into(),
         drain: true,
         compute: Compute::Threads(cores),
@@ -165,7 +166,8 @@ fn deliver(source: &Arc<Memory>, latency: Duration, cores: usize) -> (f64, u64) 
             source: Arc::clone(source) as Arc<dyn Source>,
             storage: Storage::new(store, true, Clock::system(), Patience::default()),
             decoder: Arc::new(Decoder::new(decode)),
-            schema: Schema::log_events(),
+            tabulator: Tabulator::log_events(),
+            registrar: None,
             settings,
         };
         let (_sender, stop) = watch::channel(false);

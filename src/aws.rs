@@ -97,6 +97,10 @@ impl Aws {
         own.or_else(|| self.sdk.endpoint_url().map(str::to_owned))
     }
 
+    pub fn credentials(&self) -> SharedCredentialsProvider {
+        self.credentials.clone()
+    }
+
     /// The same credentials for the object store.
     pub fn for_object_store(&self) -> Arc<ObjectStoreCredentials> {
         Arc::new(ObjectStoreCredentials::new(self.credentials.clone()))

@@ -84,9 +84,20 @@ pub enum RejectionCode {
     EventInvalid,
     /// The partition of its log group would have a key that the store cannot hold.
     PartitionTooLong,
+    /// Its message is no row of the table that its log group has.
+    TableMismatch,
 }
 
 impl RejectionCode {
+    pub const ALL: [Self; 6] = [
+        Self::NotDecodable,
+        Self::TooLarge,
+        Self::PayloadInvalid,
+        Self::EventInvalid,
+        Self::PartitionTooLong,
+        Self::TableMismatch,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotDecodable => "Record.NotDecodable",
@@ -94,6 +105,7 @@ impl RejectionCode {
             Self::PayloadInvalid => "Payload.Invalid",
             Self::EventInvalid => "Event.Invalid",
             Self::PartitionTooLong => "Partition.TooLong",
+            Self::TableMismatch => "Table.Mismatch",
         }
     }
 }

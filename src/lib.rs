@@ -9,6 +9,7 @@
 pub mod aws;
 pub mod broken;
 pub mod buffer;
+pub mod catalog;
 pub mod cli;
 pub mod clock;
 pub mod commit;
@@ -18,6 +19,7 @@ pub mod encode;
 pub mod event;
 pub mod generate;
 pub mod gzip;
+pub mod lake;
 pub mod mask;
 pub mod partition;
 pub mod position;

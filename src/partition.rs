@@ -89,6 +89,20 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
+/// The value that was escaped.
+pub fn unescaped(escaped: &str) -> String {
+    let mut parts = escaped.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part.get(..2).and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => bytes.push(byte),
+            None => bytes.extend(b"%".iter().chain(part.as_bytes().get(..2).unwrap_or_default())),
+        }
+        bytes.extend_from_slice(part.as_bytes().get(2..).unwrap_or_default());
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 /// DuckDB reads a folder `log_group=null` as no log group; Hive, Trino and Spark have a word of their own for that.
 fn means_null(value: &str) -> bool {
     value.eq_ignore_ascii_case("null") || value == "__HIVE_DEFAULT_PARTITION__"

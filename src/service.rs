@@ -11,18 +11,23 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::aws::Aws;
+use crate::catalog::Registrar;
+use crate::catalog::glue::Glue;
 use crate::clock::Clock;
 use crate::commit::log;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
 use crate::decode::{DecodeConfig, Decoder, Payloads};
+use crate::lake;
+use crate::mask::{Masker, Masking};
 use crate::retry::Patience;
 use crate::source::file::{FileSource, OPEN_FILES, Progress};
 use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
-use crate::table::Schema;
+use crate::table::library::Library;
+use crate::table::tabulate::Tabulator;
 use crate::worker::compute::Compute;
 use crate::worker::{self, Parts, Report, Settings};
 
@@ -94,7 +99,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     let aws = aws(config).await?;
     let opened = store::open(&config.destination, aws.as_ref()).map_err(fatal)?;
     let mut progress = None;
-    let source: Arc<dyn Source> = match (&config.source, aws) {
+    let source: Arc<dyn Source> = match (&config.source, &aws) {
         (SourceConfig::File(files), _) => {
             // In a thread: the beginning of standard input may be long in coming.
             let paths = files.paths.clone();
@@ -106,19 +111,21 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         }
         (SourceConfig::Kinesis(stream), Some(aws)) => {
             let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, worker::LONGEST_IDLE);
-            let connected = KinesisSource::connect(stream, &aws, &clock, &patience, read_ahead, idle).await;
+            let connected = KinesisSource::connect(stream, aws, &clock, &patience, read_ahead, idle).await;
             Arc::new(connected.map_err(fatal)?)
         }
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
-    let schema = Schema::log_events();
+    let tabulator = Arc::new(tabulator(config).map_err(RunError::Usage)?);
+    let longest = tabulator.tables.iter().map(|table| &table.name).max_by_key(|name| name.len());
+    let longest = longest.expect("the general one is there");
     let payloads = match &config.source {
         SourceConfig::Kinesis(stream) => stream.payloads.clone(),
         SourceConfig::File(_) => Payloads::Envelopes,
     };
     if let Some(plain) = payloads.plain() {
         // Else every event of it would be rejected.
-        opened.keys.check(schema.name.as_str(), &plain.log_group).map_err(|error| {
+        opened.keys.check(longest, &plain.log_group).map_err(|error| {
             RunError::Usage(format!(
                 "`source.kinesis.log_group` can't be {:?}: {error}: give a shorter one",
                 plain.log_group
@@ -127,16 +134,18 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     }
     let decoder = Arc::new(Decoder::new(DecodeConfig {
         inflated_record_bytes: config.limits.inflated_record_bytes,
-        table: schema.name.as_str().into(),
+        table: Arc::clone(longest),
         keys: opened.keys,
         payloads,
     }));
+    let registrar = aws.as_ref().and_then(|aws| registrar(config, aws, &clock));
     let settings = Settings {
         group: config.group.clone(),
         lease: config.lease_timeout,
         snapshots_kept: log::KEPT,
         flush: config.flush.clone(),
         format: config.format,
+        bloom_filters: config.bloom_filters.clone().into(),
         errors: config.errors.prefix.as_str().into(),
         // Files end by themselves.
         drain: drain || source.ends(),
@@ -145,7 +154,29 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         about: about(),
     };
     let storage = Storage::new(opened.store, opened.attributes, clock, patience);
-    Ok((Parts { source, storage, decoder, schema, settings }, progress))
+    lake::check(&storage, &tabulator.tables, config.format.kind).await.map_err(fatal)?;
+    Ok((Parts { source, storage, decoder, tabulator, registrar, settings }, progress))
+}
+
+fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>> {
+    let catalog = Arc::new(Glue::new(aws, config.glue_database.as_deref()?));
+    let destination = config.destination.to_string();
+    Some(Arc::new(Registrar::new(catalog, &destination, &config.errors.prefix, clock.clone())))
+}
+
+/// The tables, and what is masked.
+///
+/// # Errors
+/// What is wrong with a schema, with its file and line, or with a rule.
+pub fn tabulator(config: &Config) -> Result<Tabulator, String> {
+    let library = Library::open(config.schemas_dir.as_deref()).map_err(|error| error.to_string())?;
+    let tables = library.tables(&config.tables).map_err(|error| error.to_string())?;
+    let masking = config.mask.as_ref().map(|settings| {
+        let masker = Masker::new(&settings.mask).map_err(|error| error.to_string())?;
+        let inflated_record_bytes = config.limits.inflated_record_bytes;
+        Ok::<_, String>(Masking { masker, unreadable: settings.unreadable, inflated_record_bytes })
+    });
+    Ok(Tabulator { tables: Arc::new(tables), masking: masking.transpose()? })
 }
 
 /// Shows how far files are read, for as long as it is polled.

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use super::{Budget, Buffers, Flush, Place};
 use crate::decode::{Counts, Decoded, Payload, Row};
 use crate::event::Millis;
+use crate::table::tables::Tables;
+use crate::table::tabulate::Tabulated;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TestEvent {
@@ -23,7 +25,7 @@ pub(crate) struct TestPayload {
 }
 
 /// What the decoder would make of these payloads.
-pub(crate) fn decoded(payloads: &[TestPayload]) -> Decoded {
+pub(crate) fn decoded(payloads: &[TestPayload]) -> Tabulated {
     let mut out = Decoded::default();
     for payload in payloads {
         let mut put = |text: &str| {
@@ -44,11 +46,22 @@ pub(crate) fn decoded(payloads: &[TestPayload]) -> Decoded {
         out.counts.records += 1;
         out.counts.events += rows.len() as u64;
         if !rows.is_empty() {
-            out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: payload.arrival });
+            let (arrival, sequence) = (payload.arrival, 1.into());
+            let (partition_key, enveloped) = (None, true);
+            out.payloads.push(Payload {
+                rows,
+                log_group,
+                log_stream,
+                owner,
+                arrival,
+                sequence,
+                partition_key,
+                enveloped,
+            });
         }
     }
     out.counts = Counts { bytes: out.text.len() as u64, ..out.counts };
-    out
+    out.into()
 }
 
 pub(crate) fn place() -> Place {
@@ -59,7 +72,7 @@ pub(crate) fn place() -> Place {
 pub(crate) fn flush(budget: &Arc<Budget>, payloads: &[TestPayload]) -> Flush {
     let mut buffers = Buffers::new(Arc::clone(budget), "errors");
     for payload in payloads {
-        buffers.push(&"log_events".into(), &mut decoded(std::slice::from_ref(payload)), &place(), 0);
+        buffers.push(&Tables::log_events(), &mut decoded(std::slice::from_ref(payload)), &place(), 0);
     }
     buffers.take()
 }

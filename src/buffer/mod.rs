@@ -20,9 +20,11 @@ pub use budget::{Budget, Held, Lease};
 use rows::NewHead;
 pub use rows::{Head, PartitionRows, Row, Segment};
 
-use crate::decode::{Counts, Decoded, Payload};
+use crate::decode::{Counts, Payload};
 use crate::event::{Millis, Rejection, RejectionCode, ShardId};
 use crate::partition::{Folder, Hour, Partition};
+use crate::table::tables::Tables;
+use crate::table::tabulate::Tabulated;
 
 /// The rows of all open partitions.
 #[derive(Debug)]
@@ -81,17 +83,17 @@ impl Buffers {
         }
     }
 
-    /// Takes a batch over: copies its rows to partitions of `table`, and moves its rejections to those of the error
+    /// Takes a batch over: copies its rows to partitions of their tables, and moves its rejections to those of the error
     /// prefix, one by one, since a record of bad events can have tens of MiB of them. `now` is when the attempt to
     /// deliver these rejections ended.
-    pub fn push(&mut self, table: &Arc<str>, decoded: &mut Decoded, place: &Place, now: Millis) {
-        for payload in &decoded.payloads {
-            self.push_payload(table, payload, decoded);
+    pub fn push(&mut self, tables: &Tables, batch: &mut Tabulated, place: &Place, now: Millis) {
+        for (payload, table) in batch.decoded.payloads.iter().zip(&batch.tables) {
+            self.push_payload(&tables.get(*table).name, payload, batch);
         }
-        for rejection in decoded.rejections.drain(..) {
+        for rejection in batch.decoded.rejections.drain(..) {
             self.push_rejection(&rejection, place, now);
         }
-        self.counts += decoded.counts;
+        self.counts += batch.decoded.counts;
     }
 
     /// Hands over all rows, and starts anew.
@@ -139,7 +141,8 @@ impl Buffers {
         self.oldest_arrival
     }
 
-    fn push_payload(&mut self, table: &Arc<str>, payload: &Payload, decoded: &Decoded) {
+    fn push_payload(&mut self, table: &Arc<str>, payload: &Payload, batch: &Tabulated) {
+        let decoded = &batch.decoded;
         self.payloads += 1;
         self.arrived(payload.arrival);
         let text = |range: &Option<std::ops::Range<usize>>| range.clone().map(|range| &decoded.text[range]);
@@ -152,20 +155,21 @@ impl Buffers {
         // Never lossy: the text is valid UTF-8.
         let log_group = String::from_utf8_lossy(&decoded.text[payload.log_group.clone()]);
         let hours = hours(&mut self.tables, table, &log_group);
-        let mut rest = &decoded.rows[payload.rows.clone()];
-        while let Some(first) = rest.first() {
+        let mut at = payload.rows.start;
+        while let Some(first) = decoded.rows[..payload.rows.end].get(at) {
             let hour = Hour::of(first.timestamp);
             let start = hour.start();
             let same_hour = |row: &crate::decode::Row| (start..start + 3_600_000).contains(&row.timestamp);
-            let (run, others) = rest.split_at(rest.iter().position(|row| !same_hour(row)).unwrap_or(rest.len()));
+            let rest = &decoded.rows[at..payload.rows.end];
+            let end = rest.iter().position(|row| !same_hour(row)).map_or(payload.rows.end, |len| at + len);
             let rows = hours.entry(hour).or_insert_with(|| {
                 self.open += 1;
                 PartitionRows::new(&self.budget)
             });
             let before = if rows.rows() == 0 { 0 } else { rows.bytes() };
-            rows.extend(run, &decoded.text, &head);
+            rows.extend(at..end, batch, &head);
             self.bytes += rows.bytes() - before;
-            rest = others;
+            at = end;
         }
     }
 

@@ -6,11 +6,12 @@
 //! part.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::budget::{Budget, Held, Lease};
-use crate::decode;
 use crate::event::Millis;
+use crate::table::tabulate::Tabulated;
 
 /// Text capacity of a partition's first segment; each further one has twice that of the one before.
 const FIRST_SEGMENT: usize = 2 << 10;
@@ -35,7 +36,7 @@ pub struct PartitionRows {
 
 /// Some consecutive rows, with all that they point at.
 pub struct Segment {
-    /// Valid UTF-8: each row's id and message, and the heads' texts.
+    /// Each row's id and message, with its cells behind them, and the heads' texts. All but the cells is valid UTF-8.
     pub text: Vec<u8>,
     pub rows: Vec<Row>,
     pub heads: Vec<Head>,
@@ -109,12 +110,15 @@ impl PartitionRows {
         })
     }
 
-    /// Copies rows of one payload, whose text is `text`.
-    pub(super) fn extend(&mut self, rows: &[decode::Row], text: &[u8], head: &NewHead) {
-        for row in rows {
-            let len = row.id_len as usize + row.message_len as usize;
-            let segment = self.segment_for(len, Some(head));
-            let at = segment.place(&text[row.at..row.at + len]);
+    /// Copies these rows of a batch, which are of one payload.
+    pub(super) fn extend(&mut self, rows: Range<usize>, batch: &Tabulated, head: &NewHead) {
+        let count = rows.len() as u64;
+        for (index, row) in rows.clone().zip(&batch.decoded.rows[rows]) {
+            let (len, cells) = (row.id_len as usize + row.message_len as usize, batch.cells.of(index));
+            let segment = self.segment_for(len + cells.len(), Some(head));
+            let at = segment.place(&batch.decoded.text[row.at..row.at + len]);
+            // Right behind the message.
+            segment.place(cells);
             let head = segment.heads.len() - 1;
             let row = Row {
                 timestamp: row.timestamp,
@@ -125,7 +129,7 @@ impl PartitionRows {
             };
             push_exact(&mut segment.rows, row, &mut segment.lease);
         }
-        self.rows += rows.len() as u64;
+        self.rows += count;
     }
 
     /// Copies a line that is no event: its time, for the order, and its text.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::fixtures::{TestEvent, TestPayload, decoded, flush, place};
 use super::*;
+use crate::decode::Decoded;
 
 const HOUR: Millis = 3_600_000;
 const START: Millis = 1_711_083_600_000;
@@ -102,12 +103,12 @@ proptest! {
 fn a_flush_takes_all_and_the_books_start_anew() {
     let budget = Budget::new(1 << 20);
     let mut buffers = Buffers::new(Arc::clone(&budget), "errors");
-    let table = "log_events".into();
+    let tables = Tables::log_events();
     let mut batch = decoded(&[payload("b", [(START, 1), (START + HOUR, 2)]), payload("a", [(START, 3)])]);
-    batch.payloads[1].arrival = START - 5;
-    batch.counts.control = 2;
-    buffers.push(&table, &mut batch, &place(), 0);
-    buffers.push(&table, &mut batch, &place(), 0);
+    batch.decoded.payloads[1].arrival = START - 5;
+    batch.decoded.counts.control = 2;
+    buffers.push(&tables, &mut batch, &place(), 0);
+    buffers.push(&tables, &mut batch, &place(), 0);
     assert_eq!((buffers.open(), buffers.is_empty()), (3, false));
     assert_eq!(buffers.bytes(), budget.rows());
 
@@ -150,8 +151,8 @@ fn rejections_are_lines_of_the_error_prefix_by_arrival() {
         rejection(RejectionCode::NotDecodable, START),
         rejection(RejectionCode::NotDecodable, START + 1),
     ];
-    let mut batch = Decoded { rejections, ..Decoded::default() };
-    buffers.push(&"log_events".into(), &mut batch, &place(), START + 9);
+    let mut batch = Decoded { rejections, ..Decoded::default() }.into();
+    buffers.push(&Tables::log_events(), &mut batch, &place(), START + 9);
     assert_eq!((buffers.open(), buffers.oldest_arrival()), (2, Some(START)));
     let mut flush = buffers.take();
     let names: Vec<_> = flush.partitions.iter().map(|(partition, rows)| (partition.to_string(), rows.rows())).collect();
@@ -180,7 +181,7 @@ fn small_and_giant_partitions_waste_little() {
     for group in 0..5000 {
         let payload = payload(&format!("/aws/lambda/function-{group}"), (0..10).map(|i| (START + i, 120)));
         total += text(&payload);
-        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
+        buffers.push(&Tables::log_events(), &mut decoded(&[payload]), &place(), 0);
     }
     let small = buffers.take();
     assert!(budget.rows() < total * 5 / 2, "{} bytes for {total} of text", budget.rows());
@@ -190,7 +191,7 @@ fn small_and_giant_partitions_waste_little() {
     for batch in 0..1000 {
         let payload = payload("one", (0..100).map(|i| (START + batch + i, 120)));
         total += text(&payload);
-        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
+        buffers.push(&Tables::log_events(), &mut decoded(&[payload]), &place(), 0);
     }
     let giant = buffers.take();
     assert!(budget.rows() < total * 13 / 10, "{} bytes for {total} of text", budget.rows());

@@ -1,23 +1,50 @@
 //! `firemain check-config`: is it valid, and what counts?
 
 use super::{ConfigArgs, Failure};
-use crate::config::Loaded;
+use crate::config::{Loaded, TableConfig};
+use crate::service;
+use crate::table::LOG_EVENTS;
+use crate::table::tables::OnMismatch;
 
 /// A longer value pushes its origin to the right instead of all the others.
 const WIDEST_VALUE: usize = 60;
 
-/// Prints each key, its value and where it was said; a configuration that is wrong is a failure.
+/// Prints each key, its value and where it was said, and which log groups go to which table; a configuration that is
+/// wrong, or a schema, is a failure.
 pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
-    super::print(&table(&args.load()?))
+    let loaded = args.load()?;
+    service::tabulator(&loaded.config).map_err(Failure::usage)?;
+    super::print(&format!("{}{}", values(&loaded), tables(&loaded.config.tables)))
 }
 
-fn table(loaded: &Loaded) -> String {
-    let rows = loaded.values.iter().map(|(key, value, origin)| (*key, value.as_str(), origin.to_string()));
-    let rows: Vec<_> = std::iter::once(("key", "value", "from".to_owned())).chain(rows).collect();
-    let width = |text: fn(&(&str, &str, String)) -> usize| rows.iter().map(text).max().unwrap_or(0);
-    let (key, value) = (width(|row| row.0.len()), width(|row| row.1.chars().count()).min(WIDEST_VALUE));
-    let lines = rows.iter().map(|(path, text, origin)| format!("{path:key$}  {text:value$}  {origin}\n"));
-    lines.collect()
+fn values(loaded: &Loaded) -> String {
+    let rows = loaded.values.iter().map(|(key, value, origin)| [(*key).to_owned(), value.clone(), origin.to_string()]);
+    columns(["key", "value", "from"], rows)
+}
+
+/// The rules in their order; nothing where there are none.
+fn tables(rules: &[TableConfig]) -> String {
+    if rules.is_empty() {
+        return String::new();
+    }
+    let rows = rules.iter().map(|rule| {
+        let on_mismatch = match rule.on_mismatch {
+            OnMismatch::Error => "",
+            OnMismatch::LogEvents => " (what does not match: log_events)",
+        };
+        let name = rule.name.as_ref().unwrap_or(&rule.schema);
+        [name.clone(), rule.schema.clone(), format!("{}{on_mismatch}", rule.log_groups.join(", "))]
+    });
+    let others = [LOG_EVENTS, LOG_EVENTS, "all others"].map(str::to_owned);
+    format!("\n{}", columns(["table", "schema", "log groups"], rows.chain([others])))
+}
+
+/// Rows below their heads, each column as wide as its widest cell.
+fn columns(heads: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
+    let rows: Vec<_> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1).min(WIDEST_VALUE));
+    rows.iter().map(|[a, b, c]| format!("{a:first$}  {b:second$}  {c}\n")).collect()
 }
 
 #[cfg(test)]
@@ -49,6 +76,21 @@ format.level                  3             default
 errors.prefix                 \"errors\"      default
 limits.inflated_record_bytes  \"64MiB\"       default
 ";
-        assert_eq!(table(&loaded), expected);
+        assert_eq!((values(&loaded).as_str(), tables(&loaded.config.tables)), (expected, String::new()));
+    }
+
+    #[test]
+    fn rules_of_tables_are_shown_in_their_order() {
+        let file = "destination = \"memory:///\"\nsource.file.paths = [\"a\"]\n\
+            [[table]]\nschema = \"apache_access\"\nname = \"web\"\nlog_groups = [\"/a/*\", \"/b\"]\n\
+            [[table]]\nschema = \"app_json\"\nlog_groups = [\"/c\"]\non_mismatch = \"log_events\"\n";
+        let loaded = config::load(Layer::new(), [], Some(("c.toml", file))).unwrap();
+        let expected = "
+table       schema         log groups
+web         apache_access  /a/*, /b
+app_json    app_json       /c (what does not match: log_events)
+log_events  log_events     all others
+";
+        assert_eq!(tables(&loaded.config.tables), expected);
     }
 }

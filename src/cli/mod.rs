@@ -7,6 +7,7 @@ mod check_config;
 mod demo;
 mod generate;
 mod run;
+mod schema;
 
 use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
@@ -94,6 +95,9 @@ enum Command {
     /// Make realistic subscription records, for load tests and tries
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Show the schemas of tables, and print tables for Athena, Glue, Trino and DuckDB
+    #[command(after_help = schema::EXAMPLES)]
+    Schema(schema::SchemaArgs),
     /// Deliver a made-up stream into a local lake and show what came of it: no account, no server
     Demo(demo::DemoArgs),
 }
@@ -162,6 +166,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
+        Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
     };
     // Standard input may be read in a thread that nobody can end.

@@ -141,15 +141,17 @@ impl Group {
         Ok(member.head().packs_of(&self.id).filter(|pack| !before.contains(&pack.id)).cloned().collect())
     }
 
-    /// Publishes and clears a pack that another worker committed, and could not publish any more.
-    pub async fn publish_adopted(&self, pack: &PackState, budget: &Arc<Budget>) -> Result<(), GroupError> {
+    /// Publishes a pack that another worker committed, and could not publish any more. Returns the keys of its objects.
+    /// What comes next is [`Group::clear`].
+    pub async fn publish_adopted(&self, pack: &PackState, budget: &Arc<Budget>) -> Result<Vec<String>, GroupError> {
         info!(pack = %pack.id, objects = pack.objects, "publishing what another worker committed");
         // Past the budget perhaps, but counted: this worker reads less meanwhile.
         let held = budget.hold(Held::Packed, usize::try_from(pack.bytes).unwrap_or(usize::MAX / 2));
         let objects = self.fetch(&pack.id, pack.objects).await?;
+        let keys = objects.iter().map(|object| object.key.clone()).collect();
         publish::publish(self, objects).await?;
         drop(held);
-        self.clear(&BTreeSet::from([pack.id.clone()])).await
+        Ok(keys)
     }
 
     /// Puts a pack under `staged/`. Returns its size in bytes.

@@ -5,14 +5,15 @@ use std::time::Duration;
 use super::keys::{self, KEYS, Key, Values};
 use super::layers::{Layer, Origin, Said, Value};
 use super::{
-    BadConfig, Compression, Config, Consumer, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind, KinesisConfig,
-    LimitsConfig, Loaded, Mode, Problem, SourceConfig, values,
+    BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
+    KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
 };
 use crate::decode::{Payloads, Plain};
+use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
 
 /// Parses every value; `problems` are those that are known already.
-pub fn build(said: &Layer, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
-    let mut builder = Builder { said, problems };
+pub fn build(said: &Layer, tables: Vec<TableConfig>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+    let mut builder = Builder { said, tables, problems };
     match builder.config() {
         Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config }),
         _ => Err(BadConfig::new(builder.problems)),
@@ -22,6 +23,7 @@ pub fn build(said: &Layer, problems: Vec<Problem>) -> Result<Loaded, BadConfig> 
 /// Every method that returns `None` has added a problem.
 struct Builder<'s> {
     said: &'s Layer,
+    tables: Vec<TableConfig>,
     problems: Vec<Problem>,
 }
 
@@ -37,7 +39,11 @@ impl Builder<'_> {
         let (interval, buffer_bytes) = (self.duration("flush.interval"), self.size("flush.buffer_bytes"));
         let (object_bytes, open_partitions) = (self.size("flush.object_bytes"), self.count("flush.open_partitions"));
         let format = self.format();
-        let prefix = self.text("errors.prefix", values::errors_prefix);
+        let bloom_filters = self.if_said("format.bloom_filters", Self::list);
+        let schemas_dir = self.if_said("schemas_dir", |builder, path| builder.text(path, values::folder));
+        let mask = self.mask();
+        let glue_database = self.glue_database(destination.as_ref());
+        let prefix = self.errors_prefix();
         let inflated_record_bytes = self.size("limits.inflated_record_bytes");
         Some(Config {
             group: group?,
@@ -53,6 +59,11 @@ impl Builder<'_> {
                 open_partitions: open_partitions?,
             },
             format: format?,
+            bloom_filters: bloom_filters?.unwrap_or_default(),
+            schemas_dir: schemas_dir?,
+            tables: std::mem::take(&mut self.tables),
+            mask: mask?,
+            glue_database: glue_database?,
             errors: ErrorsConfig { prefix: prefix? },
             limits: LimitsConfig { inflated_record_bytes: inflated_record_bytes? },
         })
@@ -161,6 +172,17 @@ impl Builder<'_> {
         }
     }
 
+    /// The folder of rejections, which is in no table's.
+    fn errors_prefix(&mut self) -> Option<String> {
+        let prefix = self.text("errors.prefix", values::errors_prefix)?;
+        let first = prefix.split('/').next().unwrap_or_default();
+        let names = self.tables.iter().map(|table| table.name.as_ref().unwrap_or(&table.schema));
+        match names.into_iter().find(|name| *name == first).cloned() {
+            Some(table) => self.wrong("errors.prefix", &format!("{table} is a table's folder")),
+            None => Some(prefix),
+        }
+    }
+
     fn format(&mut self) -> Option<Format> {
         let kind = self.choice("format.kind");
         let compression = self.if_said("format.compression", Self::choice);
@@ -189,6 +211,62 @@ impl Builder<'_> {
             _ if highest == 0 => self.wrong("format.level", &format!("{compression} has no level: remove it")),
             _ => self.wrong("format.level", &format!("{compression} takes 1 to {highest}")),
         }
+    }
+
+    #[expect(clippy::option_option, reason = "as in `if_said`")]
+    fn glue_database(&mut self, destination: Option<&Destination>) -> Option<Option<String>> {
+        const DATABASE: &str = "catalog.glue.database";
+        let database = self.if_said(DATABASE, |builder, path| builder.text(path, values::database))?;
+        match (&database, destination) {
+            (Some(_), Some(Destination::File { .. } | Destination::Memory)) => self
+                .conflict(DATABASE, &format!("`{DATABASE}` has no use for a destination that is not on S3: remove it")),
+            _ => Some(database),
+        }
+    }
+
+    #[expect(clippy::option_option, reason = "as in `if_said`")]
+    fn mask(&mut self) -> Option<Option<MaskSettings>> {
+        const RULES: [&str; 3] = ["mask.fields", "mask.patterns", "mask.regexes"];
+        let rules = RULES.map(|path| self.if_said(path, Self::list));
+        let replacement = self.text("mask.replacement", values::replacement);
+        let hash_key = self.if_said("mask.hash_key", |builder, path| builder.text(path, values::hash_key));
+        let unreadable = self.choice("mask.unreadable");
+        let [fields, patterns, regexes] = rules;
+        let (fields, patterns, regexes) = (fields?, patterns?, regexes?);
+        let (replacement, hash_key, unreadable) = (replacement?, hash_key?, unreadable?);
+        if fields.is_none() && patterns.is_none() && regexes.is_none() {
+            let others = ["mask.replacement", "mask.hash_key", "mask.unreadable"];
+            return match others.into_iter().find(|path| self.said.contains_key(path)) {
+                Some(path) => {
+                    let message =
+                        format!("`{path}` has no use while nothing is masked: set one of {}", RULES.join(", "));
+                    self.conflict(path, &message)
+                }
+                None => Some(None),
+            };
+        }
+        if hash_key.is_some() && self.said.contains_key("mask.replacement") {
+            return self
+                .conflict("mask.replacement", "`mask.replacement` and `mask.hash_key` exclude each other: remove one");
+        }
+        let replacement = hash_key.map_or(Replacement::Text(replacement), |key| Replacement::Hash { key });
+        let of = |rules: &Option<Vec<String>>| rules.clone().unwrap_or_default();
+        let mask = MaskConfig { fields: of(&fields), patterns: of(&patterns), regexes: of(&regexes), replacement };
+        // Rule by rule, to know whose fault it is.
+        let one = |rule: usize| MaskConfig {
+            fields: if rule == 0 { mask.fields.clone() } else { Vec::new() },
+            patterns: if rule == 1 { mask.patterns.clone() } else { Vec::new() },
+            regexes: if rule == 2 { mask.regexes.clone() } else { Vec::new() },
+            replacement: Replacement::default(),
+        };
+        let wrong =
+            RULES.into_iter().enumerate().filter_map(|(rule, path)| Some((path, Masker::new(&one(rule)).err()?)));
+        let wrong: Vec<_> = wrong.map(|(path, error)| self.wrong::<()>(path, &error.to_string())).collect();
+        if !wrong.is_empty() {
+            return None;
+        }
+        let unreadable = if unreadable == "keep" { Unreadable::Keep } else { Unreadable::Withhold };
+        Some(Some(MaskSettings { mask, unreadable }))
     }
 
     /// `Some(None)` where nothing was said.
@@ -312,8 +390,9 @@ impl Builder<'_> {
     fn wrong<T>(&mut self, path: &'static str, why: &str) -> Option<T> {
         let default = || Said { value: Value::Other("default"), origin: Origin::Default };
         let Said { value, origin } = self.said.get(path).cloned().unwrap_or_else(default);
-        let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-        let message = format!("`{path}` can't be {value}{why}: give {}", keys::get(path).values.describe());
+        let (key, why) = (keys::get(path), if why.is_empty() { String::new() } else { format!(" ({why})") });
+        let value = if key.is_secret() { "this".to_owned() } else { value.to_string() };
+        let message = format!("`{path}` can't be {value}{why}: give {}", key.values.describe());
         self.problems.push(Problem { subject: path.to_owned(), place: Some(origin), message });
         None
     }
@@ -334,6 +413,7 @@ fn effective(said: &Layer, config: &Config) -> Vec<(&'static str, String, Origin
         let shown = match (value, key.values) {
             // A number, whether a file said so or the text of a variable.
             (Value::Text(digits), Values::Count(..)) => digits,
+            _ if key.is_secret() => "(secret)".to_owned(),
             (value, _) => value.to_string(),
         };
         Some((key.path, shown, origin))
@@ -346,6 +426,11 @@ fn default(key: &Key, config: &Config) -> Option<String> {
     match key.path {
         "format.compression" => Some(config.format.compression.to_string()),
         "format.level" if config.format.level > 0 => Some(config.format.level.to_string()),
+        "mask.replacement" => match &config.mask.as_ref()?.mask.replacement {
+            Replacement::Text(text) => Some(text.clone()),
+            Replacement::Hash { .. } => None,
+        },
+        "mask.unreadable" if config.mask.is_none() => None,
         _ => key.default.map(str::to_owned),
     }
 }

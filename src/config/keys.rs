@@ -70,6 +70,11 @@ impl Key {
         variable(self.path)
     }
 
+    /// Whether its value is never shown.
+    pub fn is_secret(&self) -> bool {
+        self.path == "mask.hash_key"
+    }
+
     /// Its flag's `--help`.
     pub fn help(&self) -> String {
         let default = self.default.map(|default| format!(" [default: {default}]")).unwrap_or_default();
@@ -81,7 +86,7 @@ impl Key {
 pub const KEYS: &[Key] = &[
     key(
         "group",
-        Values::Text("1 to 128 letters (a to z), digits, dots, underscores and hyphens, not a dot first"),
+        Values::Text("1 to 128 letters (a to z), digits, dots, underscores and hyphens; not a dot or an underscore first"),
         Some("default"),
         "Names the shared state under `<destination>/_firemain/`. Workers of one group share the shards; two groups \
          read the same stream without disturbing each other.",
@@ -115,6 +120,13 @@ pub const KEYS: &[Key] = &[
         "Where the lake is; it has to be set. All state is kept there too, under `_firemain/`.",
     )
     .flag("--destination"),
+    key(
+        "schemas_dir",
+        Values::Text("a folder of schema files, such as \"/etc/firemain/schemas\""),
+        None,
+        "Schemas of one's own, beside those that are built in: every file there that ends with `.json`. One of the name of \
+         a built-in schema takes its place, but for `log_events` and `errors`.",
+    ),
     key(
         "source.kinesis.stream",
         Values::Text("a stream's name or ARN, such as \"app-logs\""),
@@ -233,6 +245,63 @@ pub const KEYS: &[Key] = &[
         None,
         "The compression's level: zstd 1 to 22, gzip 1 to 9; snappy and none have none. Default: 3 for zstd, 4 for \
          gzip.",
+    ),
+    key(
+        "format.bloom_filters",
+        Values::List("a list of columns, such as [\"log_stream\", \"request_id\"]"),
+        None,
+        "Columns of Parquet objects that get Bloom filters, in every table that has them: for who looks for one value. Each \
+         takes about a byte and a half for each row.",
+    ),
+    key(
+        "mask.fields",
+        Values::List("a list of names, such as [\"password\", \"authorization\"]"),
+        None,
+        "Values that are masked by their name: of members of JSON, at any depth and in strings that are JSON, and of \
+         `key=value` pairs. Upper and lower case are the same.",
+    ),
+    key(
+        "mask.patterns",
+        Values::List(
+            "a list of: aws_access_key, aws_secret_key, basic_auth, bearer_token, credit_card, email, github_token, ipv4, \
+             jwt, private_key, slack_token, url_password, us_ssn",
+        ),
+        None,
+        "Values that are masked by what they look like.",
+    ),
+    key(
+        "mask.regexes",
+        Values::List("a list of regular expressions, such as ['TAN: (?P<secret>[0-9]{6})']"),
+        None,
+        "The same by expressions of one's own; where one has a group named `secret`, the group alone is masked.",
+    ),
+    key(
+        "mask.replacement",
+        Values::Text("a text without control characters, quotes and backslashes"),
+        Some("****"),
+        "What stands in the place of what is masked.",
+    ),
+    key(
+        "mask.hash_key",
+        Values::Text("a secret of at least 16 bytes"),
+        None,
+        "With it, `hmac:` and 32 hexadecimal digits of the HMAC-SHA256 of the value stand there instead: equal values are \
+         equal still, so that they can be joined and counted. Never shown; best set by its variable, out of a store of \
+         secrets.",
+    ),
+    key(
+        "mask.unreadable",
+        Values::Choice(&["withhold", "keep"]),
+        Some("withhold"),
+        "What becomes of the payload of a rejection that can't be searched for secrets, such as a damaged gzip: the \
+         rejection is delivered without it, or with it.",
+    ),
+    key(
+        "catalog.glue.database",
+        Values::Text("a database of AWS Glue, such as \"logs\""),
+        None,
+        "New partitions are made known to the tables of this database, which have to be there: `firemain schema ddl` \
+         prints how to make them. Delivery never waits for it.",
     ),
     key(
         "errors.prefix",

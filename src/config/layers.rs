@@ -9,8 +9,8 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
-use super::Problem;
 use super::keys::{self, KEYS, Key, Values};
+use super::{Problem, TableConfig, tables};
 
 /// What was said for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +94,21 @@ pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
     layer
 }
 
-/// Reads the variables that begin with `FIREMAIN_`. Unknown ones are problems.
-pub fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>, problems: &mut Vec<Problem>) -> Layer {
-    let mut layer = Layer::new();
+/// Reads the variables that begin with `FIREMAIN_`: keys, and the rules of tables, if they are said. Unknown ones are
+/// problems.
+pub fn environment(
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    problems: &mut Vec<Problem>,
+) -> (Layer, Option<Vec<TableConfig>>) {
+    let (mut layer, mut rules) = (Layer::new(), None);
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
         let Some(rest) = name.strip_prefix("FIREMAIN_") else { continue };
+        if rest == tables::VARIABLE {
+            let place = Origin::Variable(name);
+            rules = Some(tables::of_text(&value.to_string_lossy(), &place, problems));
+            continue;
+        }
         let message = match (KEYS.iter().find(|key| key.variable() == name), value.into_string()) {
             (Some(key), Ok(text)) => {
                 layer.insert(key.path, Said { value: value_of_text(key, text), origin: Origin::Variable(name) });
@@ -116,7 +125,7 @@ pub fn environment(variables: impl IntoIterator<Item = (OsString, OsString)>, pr
         };
         problems.push(Problem { subject: name.clone(), place: Some(Origin::Variable(name)), message });
     }
-    layer
+    (layer, rules)
 }
 
 /// A list is a TOML array of strings, or its items with commas between them; everything else is the text itself.
@@ -133,8 +142,8 @@ fn value_of_text(key: &Key, text: String) -> Value {
     Value::List(text.split(',').map(|item| item.trim().to_owned()).collect())
 }
 
-/// Reads a TOML file. Unknown keys are problems; a file that is no TOML is an error.
-pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<Layer, Problem> {
+/// Reads a TOML file: its keys, and its rules of tables. Unknown keys are problems; a file that is no TOML is an error.
+pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Layer, Vec<TableConfig>), Problem> {
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -143,9 +152,9 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<Layer
     };
     match DeTable::parse(text) {
         Ok(table) => {
-            let mut walk = Walk { place: &place, layer: Layer::new(), problems };
+            let mut walk = Walk { place: &place, layer: Layer::new(), tables: Vec::new(), problems };
             walk.table(table.get_ref(), "");
-            Ok(walk.layer)
+            Ok((walk.layer, walk.tables))
         }
         Err(error) => {
             let at = place(error.span().map_or(0, |span| span.start));
@@ -159,6 +168,7 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<Layer
 struct Walk<'w> {
     place: &'w dyn Fn(usize) -> Origin,
     layer: Layer,
+    tables: Vec<TableConfig>,
     problems: &'w mut Vec<Problem>,
 }
 
@@ -172,6 +182,10 @@ impl Walk<'_> {
     }
 
     fn entry(&mut self, path: &str, value: &Spanned<DeValue<'_>>, origin: Origin) {
+        if path == tables::SECTION {
+            self.tables = tables::read(value, self.place, self.problems);
+            return;
+        }
         let is_section = keys::in_section(path).next().is_some();
         let message = match (keys::find(path), value.get_ref()) {
             (Some(key), value) => {
@@ -192,7 +206,7 @@ fn section_not_key(path: &str, show: impl Fn(&str) -> String) -> String {
     format!("`{path}` is a section and has no value of its own: set {}", keys.join(", "))
 }
 
-fn value_of(value: &DeValue<'_>) -> Value {
+pub fn value_of(value: &DeValue<'_>) -> Value {
     match value {
         DeValue::String(text) => Value::Text(text.to_string()),
         DeValue::Datetime(time) => Value::Text(time.to_string()),

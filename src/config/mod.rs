@@ -11,6 +11,7 @@ pub mod keys;
 pub mod layers;
 #[cfg(test)]
 mod reference;
+pub mod tables;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -23,6 +24,8 @@ use std::time::Duration;
 use self::layers::{Layer, Origin};
 use crate::decode::Payloads;
 use crate::event::Millis;
+use crate::mask::{MaskConfig, Unreadable};
+use crate::table::tables::OnMismatch;
 
 /// Something wrong with the configuration, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,10 +92,10 @@ pub fn load(
 ) -> Result<Loaded, BadConfig> {
     let mut problems = Vec::new();
     let flags = layers::flags(flags, &mut problems);
-    let environment = layers::environment(environment, &mut problems);
-    let file = match file.map(|(name, text)| layers::file(name, text, &mut problems)) {
-        Some(Ok(layer)) => layer,
-        None => Layer::new(),
+    let (environment, rules) = layers::environment(environment, &mut problems);
+    let (file, rules_of_file) = match file.map(|(name, text)| layers::file(name, text, &mut problems)) {
+        Some(Ok(said)) => said,
+        None => (Layer::new(), Vec::new()),
         // Nobody knows what it says: to call its keys missing would mislead.
         Some(Err(not_toml)) => {
             problems.push(not_toml);
@@ -100,7 +103,7 @@ pub fn load(
         }
     };
     let said = layers::merge([flags, environment, file], &mut problems);
-    build::build(&said, problems)
+    build::build(&said, rules.unwrap_or(rules_of_file), problems)
 }
 
 /// A whole, valid configuration.
@@ -114,8 +117,37 @@ pub struct Config {
     pub source: SourceConfig,
     pub flush: FlushConfig,
     pub format: Format,
+    /// Columns that get Bloom filters.
+    pub bloom_filters: Vec<String>,
+    pub schemas_dir: Option<PathBuf>,
+    /// In the order in which they count.
+    pub tables: Vec<TableConfig>,
+    pub mask: Option<MaskSettings>,
+    /// The Glue database that learns of partitions.
+    pub glue_database: Option<String>,
     pub errors: ErrorsConfig,
     pub limits: LimitsConfig,
+}
+
+/// A rule: which log groups go to a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableConfig {
+    /// The name of a schema.
+    pub schema: String,
+    /// The table's name, where it is not the schema's.
+    pub name: Option<String>,
+    /// Globs.
+    pub log_groups: Vec<String>,
+    pub on_mismatch: OnMismatch,
+    /// Of a delimited message, in their order.
+    pub fields: Option<Vec<String>>,
+}
+
+/// What is masked: at least one thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MaskSettings {
+    pub mask: MaskConfig,
+    pub unreadable: Unreadable,
 }
 
 /// Where the lake is.
@@ -127,6 +159,18 @@ pub enum Destination {
     File { folder: PathBuf },
     /// `memory:///`: for tries; gone when the process ends.
     Memory,
+}
+
+/// As a URL, without a slash at its end.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::S3 { bucket, prefix } if prefix.is_empty() => write!(f, "s3://{bucket}"),
+            Self::S3 { bucket, prefix } => write!(f, "s3://{bucket}/{prefix}"),
+            Self::File { folder } => write!(f, "file://{}", folder.display()),
+            Self::Memory => f.write_str("memory:///"),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::keys::{KEYS, Key, Values};
 use super::layers::{Layer, Origin};
-use super::load;
+use super::{Config, load, tables};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
 
@@ -37,6 +37,7 @@ lease_timeout = "30s"
 shutdown_timeout = "110s"
 stuck_after = "10m"
 destination = "s3://my-lake/logs"       # also file:///var/lib/lake and memory:///
+# schemas_dir = "/etc/firemain/schemas"
 
 [source.kinesis]                        # exactly one source
 stream = "app-logs"
@@ -61,6 +62,22 @@ open_partitions = 5000
 kind = "parquet"
 compression = "zstd"
 level = 3
+# bloom_filters = ["log_stream"]
+
+[[table]]                               # any number of them: the first that matches a log group counts
+schema = "apache_access"
+log_groups = ["/ecs/web/*"]
+
+[mask]
+# fields = ["password", "authorization"]
+patterns = ["aws_access_key", "bearer_token", "jwt"]
+# regexes = ['TAN: (?P<secret>[0-9]{6})']
+replacement = "****"                    # or, for hashes
+# hash_key = "best set by FIREMAIN_MASK__HASH_KEY, out of a store of secrets"
+unreadable = "withhold"
+
+# [catalog.glue]
+# database = "logs"
 
 [errors]
 prefix = "errors"
@@ -69,11 +86,16 @@ prefix = "errors"
 inflated_record_bytes = "64MiB"
 "#;
 
+const RULES: &str = "Which log groups go to which table. A file has this section once for each rule. The variable \
+                     `FIREMAIN_TABLE` says all of them at once, instead of those of the file, as a TOML array of inline \
+                     tables: `[{schema = \"apache_access\", log_groups = [\"/ecs/web/*\"]}]`. What schemas there are and what \
+                     they make of a message is in [tables.md](tables.md).";
+
 const TAIL: &str = r#"## AWS
 
-AWS settings are not keys of Firemain. They come from the standard chain and hold for Kinesis and S3 alike: `AWS_REGION`,
+AWS settings are not keys of Firemain. They come from the standard chain and hold for Kinesis, S3 and Glue alike: `AWS_REGION`,
 credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`,
-`AWS_ENDPOINT_URL_KINESIS` for other endpoints. With an endpoint set, S3 is addressed path-style.
+`AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_GLUE` for other endpoints. With an endpoint set, S3 is addressed path-style.
 
 What Firemain needs leave for:
 
@@ -83,6 +105,8 @@ What Firemain needs leave for:
   ARN>/consumer/*`), and `kinesis:RegisterStreamConsumer` on the stream where the consumer is named and may have to be
   registered; `GetShardIterator` and `GetRecords` then only to `--drain` beside other workers, whose shards are looked at
   by polling
+- for `catalog.glue.database`: `glue:GetTable` and `glue:BatchCreatePartition` on the catalogue, the database and its
+  tables
 - on the bucket: `s3:ListBucket`
 - on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
   `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
@@ -102,6 +126,9 @@ fn reference() -> String {
     let _ = write!(text, "```toml\n{EXAMPLE}```\n\n## Top level\n");
     let mut above = "";
     for key in KEYS {
+        if key.path.starts_with("mask.") && above != "mask" {
+            text.push_str(&rules());
+        }
         let (section, name) = key.path.rsplit_once('.').unwrap_or(("", key.path));
         if section != above {
             let _ = write!(text, "\n## `[{section}]`\n");
@@ -115,6 +142,15 @@ fn reference() -> String {
         let _ = writeln!(text, "- Set by: `{}`{flag}", key.variable());
     }
     text + "\n" + TAIL
+}
+
+/// The section of the rules of tables.
+fn rules() -> String {
+    let mut text = format!("\n## `[[{}]]`\n\n{}\n", tables::SECTION, wrapped(RULES));
+    for (key, takes, about) in tables::KEYS {
+        let _ = write!(text, "\n### `{key}`\n\n{}\n\n- Takes: {takes}\n", wrapped(about));
+    }
+    text
 }
 
 fn shown_default(key: &Key) -> Option<String> {
@@ -163,5 +199,8 @@ fn the_example_is_valid_whole_and_says_the_defaults() {
         }
     }
     let minimal = "destination = \"s3://my-lake/logs\"\nsource.kinesis.stream = \"app-logs\"\n";
-    assert_eq!(load(Layer::new(), [], Some(("minimal", minimal))).unwrap().config, said.config);
+    let minimal = load(Layer::new(), [], Some(("minimal", minimal))).unwrap().config;
+    // There are none by default.
+    assert!(said.config.mask.is_some() && !said.config.tables.is_empty());
+    assert_eq!(minimal, Config { mask: None, tables: Vec::new(), ..said.config });
 }

@@ -1,4 +1,5 @@
 mod consumer;
+mod tables;
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -11,6 +12,7 @@ use super::keys::{KEYS, Key, Values};
 use super::layers::{Layer, Origin, SOURCE_URL, Said, Value};
 use super::*;
 use crate::decode::Plain;
+use crate::mask::Replacement;
 
 /// A file that lacks nothing.
 const GOOD: &str = "destination = \"memory:///\"\n[source.file]\npaths = [\"x\"]\n";
@@ -94,6 +96,11 @@ fn the_defaults_are_those_of_the_contract() {
             open_partitions: 5000,
         },
         format: Format { kind: FormatKind::Parquet, compression: Compression::Zstd, level: 3 },
+        bloom_filters: Vec::new(),
+        schemas_dir: None,
+        tables: Vec::new(),
+        mask: None,
+        glue_database: None,
         errors: ErrorsConfig { prefix: "errors".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 64 << 20 },
     };
@@ -107,7 +114,7 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_LEASE_TIMEOUT", "1s"),
         ("FIREMAIN_SHUTDOWN_TIMEOUT", "1h"),
         ("FIREMAIN_STUCK_AFTER", "1m30s"),
-        ("FIREMAIN_DESTINATION", "file:///var/lib/lake"),
+        ("FIREMAIN_DESTINATION", "s3://lake"),
         ("FIREMAIN_SOURCE__KINESIS__STREAM", "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs"),
         ("FIREMAIN_SOURCE__KINESIS__START", "2024-03-22T05:00:00+01:00"),
         ("FIREMAIN_SOURCE__KINESIS__MODE", "fan_out"),
@@ -123,10 +130,22 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_FORMAT__KIND", "json"),
         ("FIREMAIN_FORMAT__COMPRESSION", "zstd"),
         ("FIREMAIN_FORMAT__LEVEL", "22"),
+        ("FIREMAIN_FORMAT__BLOOM_FILTERS", "log_stream,request_id"),
+        ("FIREMAIN_SCHEMAS_DIR", "/etc/firemain/schemas"),
+        (
+            "FIREMAIN_TABLE",
+            "[{schema='apache_access', name='web', log_groups=['/ecs/web/*'], on_mismatch='log_events'}]",
+        ),
+        ("FIREMAIN_MASK__FIELDS", "password"),
+        ("FIREMAIN_MASK__PATTERNS", "jwt, email"),
+        ("FIREMAIN_MASK__REGEXES", "['TAN: [0-9]{1,6}']"),
+        ("FIREMAIN_MASK__HASH_KEY", "sixteen bytes and more"),
+        ("FIREMAIN_MASK__UNREADABLE", "keep"),
+        ("FIREMAIN_CATALOG__GLUE__DATABASE", "logs"),
         ("FIREMAIN_ERRORS__PREFIX", "bad/things/"),
         ("FIREMAIN_LIMITS__INFLATED_RECORD_BYTES", "1024"),
     ]);
-    let others = ["source.file.paths", "source.kinesis.consumer_arn"];
+    let others = ["source.file.paths", "source.kinesis.consumer_arn", "mask.replacement"];
     for key in KEYS.iter().filter(|key| !others.contains(&key.path)) {
         assert!(said.iter().any(|(name, _)| *name == *key.variable()), "{} is not tried here", key.path);
     }
@@ -139,7 +158,7 @@ fn every_key_can_be_set_from_the_environment() {
         lease_timeout: Duration::from_secs(1),
         shutdown_timeout: Duration::from_secs(3600),
         stuck_after: Duration::from_secs(90),
-        destination: Destination::File { folder: PathBuf::from("/var/lib/lake") },
+        destination: Destination::S3 { bucket: "lake".to_owned(), prefix: String::new() },
         source: SourceConfig::Kinesis(KinesisConfig {
             mode: Mode::FanOut(Consumer::Name("firemain".to_owned())),
             payloads,
@@ -152,6 +171,25 @@ fn every_key_can_be_set_from_the_environment() {
             open_partitions: 7,
         },
         format: Format { kind: FormatKind::Json, compression: Compression::Zstd, level: 22 },
+        bloom_filters: vec!["log_stream".to_owned(), "request_id".to_owned()],
+        schemas_dir: Some(PathBuf::from("/etc/firemain/schemas")),
+        tables: vec![TableConfig {
+            schema: "apache_access".to_owned(),
+            name: Some("web".to_owned()),
+            log_groups: vec!["/ecs/web/*".to_owned()],
+            on_mismatch: OnMismatch::LogEvents,
+            fields: None,
+        }],
+        mask: Some(MaskSettings {
+            mask: MaskConfig {
+                fields: vec!["password".to_owned()],
+                patterns: vec!["jwt".to_owned(), "email".to_owned()],
+                regexes: vec!["TAN: [0-9]{1,6}".to_owned()],
+                replacement: Replacement::Hash { key: b"sixteen bytes and more".to_vec() },
+            },
+            unreadable: Unreadable::Keep,
+        }),
+        glue_database: Some("logs".to_owned()),
         errors: ErrorsConfig { prefix: "bad/things".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 1024 },
     };

@@ -8,6 +8,7 @@ use object_store::path::Path;
 
 use super::{Destination, Start};
 use crate::decode::{BadTimeField, TimeField};
+use crate::table::ERRORS;
 
 const LONGEST_NAME: usize = 128;
 /// Bytes of the destination's prefix and of the error prefix. S3 takes 1,024 for a whole key: with these, every key
@@ -27,9 +28,9 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// A group: a folder's name, not hidden.
+/// A group: a folder's name, not hidden, and not one of those that are no group's.
 pub fn group(text: &str) -> Result<String, String> {
-    if is_name(text) && !text.starts_with('.') { Ok(text.to_owned()) } else { Err(String::new()) }
+    if is_name(text) && !text.starts_with(['.', '_']) { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
 /// A stream's name, or `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME` of any AWS partition.
@@ -167,4 +168,31 @@ fn check_folder(folder: &str, longest: usize) -> Result<(), String> {
         Ok(path) if path.as_ref() == folder => Ok(()),
         _ => Err("it has an empty part, `.`, `..` or a control character".to_owned()),
     }
+}
+
+/// A folder of this machine.
+pub fn folder(text: &str) -> Result<PathBuf, String> {
+    if text.is_empty() { Err("it is empty".to_owned()) } else { Ok(PathBuf::from(text)) }
+}
+
+/// A table's name.
+pub fn table_name(text: &str) -> Result<String, String> {
+    if crate::table::is_name(text) && text != ERRORS { Ok(text.to_owned()) } else { Err(format!("{text:?}")) }
+}
+
+/// A Glue database: <https://docs.aws.amazon.com/glue/latest/webapi/API_Database.html>
+pub fn database(text: &str) -> Result<String, String> {
+    let is_name = (1..=255).contains(&text.len()) && !text.contains(|c: char| c.is_control() || c == '/');
+    if is_name { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// What stands in the place of a secret: JSON and texts in quotes have to stay what they are.
+pub fn replacement(text: &str) -> Result<String, String> {
+    let is_plain = !text.contains(|c: char| c.is_control() || matches!(c, '"' | '\'' | '\\'));
+    if is_plain { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
+/// The key of hashes. What is wrong with it is said without it.
+pub fn hash_key(text: &str) -> Result<Vec<u8>, String> {
+    if text.len() >= 16 { Ok(text.as_bytes().to_vec()) } else { Err("it is too short".to_owned()) }
 }

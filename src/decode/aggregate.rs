@@ -16,7 +16,8 @@ use bytes::{Buf, Bytes};
 use md5::{Digest, Md5};
 use prost::Message;
 
-use super::strict::{Refusal, SINGLE_REJECTIONS};
+use super::rejecter::SINGLE_REJECTIONS;
+use super::strict::Refusal;
 use super::{Decoded, Decoder, Mark, Origin, Room, Scratch, not_decodable, refuse};
 use crate::event::{Record, Rejection, RejectionCode};
 

@@ -15,6 +15,7 @@ mod member;
 mod plain;
 #[cfg(test)]
 mod properties;
+mod rejecter;
 mod room;
 mod strict;
 #[cfg(test)]
@@ -27,11 +28,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub use self::aggregate::is_aggregate;
 use self::envelope::{Envelope, Head, Ids};
 use self::inflate::{InflateError, Inflater};
 use self::plain::Unread;
-pub use self::aggregate::is_aggregate;
 pub use self::plain::{Payloads, Plain};
+pub use self::rejecter::Rejecter;
 use self::room::Room;
 use self::strict::Refusal;
 pub use self::time::{BadTimeField, TimeField};
@@ -61,6 +63,19 @@ pub struct Row {
     pub message_len: u32,
 }
 
+impl Row {
+    /// Where its id is in the text.
+    pub fn id(&self) -> Range<usize> {
+        self.at..self.at + self.id_len as usize
+    }
+
+    /// Where its message is in the text.
+    pub fn message(&self) -> Range<usize> {
+        let at = self.id().end;
+        at..at + self.message_len as usize
+    }
+}
+
 /// What the rows of one record share; an aggregated record may have several.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Payload {
@@ -69,6 +84,12 @@ pub struct Payload {
     pub log_stream: Option<Range<usize>>,
     pub owner: Option<Range<usize>>,
     pub arrival: Millis,
+    /// The record that it came in.
+    pub sequence: SequenceNumber,
+    /// The user record's, if its record is aggregated.
+    pub partition_key: Option<Box<str>>,
+    /// Whether it was an envelope of CloudWatch Logs.
+    pub enveloped: bool,
 }
 
 /// What was seen: the books of a commit. Every event of every record is a row or in a rejection.
@@ -101,7 +122,7 @@ pub struct DecodeConfig {
     /// `limits.inflated_record_bytes`, for a payload that isn't compressed too; of an aggregated record for the sum of
     /// its user records.
     pub inflated_record_bytes: usize,
-    /// The table that the rows go to, for the length of their keys.
+    /// The longest name of a table that rows may go to, for the length of their keys.
     pub table: Arc<str>,
     pub keys: KeyLimits,
     pub payloads: Payloads,
@@ -245,7 +266,9 @@ impl Decoder {
     ) -> bool {
         out.counts.bytes += content.len() as u64;
         let mark = Mark::of(out);
-        let read = match self.config.payloads.form(content) {
+        let form = self.config.payloads.form(content);
+        let enveloped = form.is_none();
+        let read = match form {
             None => envelope(content, origin, &mark, aside, out).map_err(Unread::Refused),
             Some((plain, form)) => plain.read(form, content, origin, room, aside, out).map(Envelope::Data),
         };
@@ -255,7 +278,7 @@ impl Decoder {
                 out.counts.control += 1;
                 Ok(())
             }
-            Envelope::Data(head) => self.accept(head, &mark, origin, out).map_err(Unread::Refused),
+            Envelope::Data(head) => self.accept(head, enveloped, &mark, origin, out).map_err(Unread::Refused),
         });
         match accepted {
             Ok(()) => true,
@@ -273,7 +296,14 @@ impl Decoder {
     }
 
     /// Makes the rows since `mark` a payload, if there are any.
-    fn accept(&self, head: Head<'_>, mark: &Mark, origin: &Origin<'_>, out: &mut Decoded) -> Result<(), Refusal> {
+    fn accept(
+        &self,
+        head: Head<'_>,
+        enveloped: bool,
+        mark: &Mark,
+        origin: &Origin<'_>,
+        out: &mut Decoded,
+    ) -> Result<(), Refusal> {
         let rows = mark.rows..out.rows.len();
         if rows.is_empty() {
             return Ok(());
@@ -290,7 +320,9 @@ impl Decoder {
         };
         let (log_group, log_stream, owner) =
             (append(head.log_group), head.log_stream.map(&mut append), head.owner.map(&mut append));
-        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival: origin.arrival });
+        let (sequence, partition_key) = (origin.sequence.clone(), origin.partition_key.map(Into::into));
+        let arrival = origin.arrival;
+        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival, sequence, partition_key, enveloped });
         Ok(())
     }
 }

@@ -17,8 +17,9 @@ use memchr::memchr_iter;
 use serde_json::value::RawValue;
 
 use super::envelope::Head;
+use super::rejecter::Rejecter;
 use super::room::Full;
-use super::strict::{Refusal, Rejecter, invalid, not_json};
+use super::strict::{Refusal, invalid, not_json};
 use super::time::TimeField;
 use super::{Decoded, Mark, Origin, Room, Row, member, not_decodable};
 use crate::event::{Millis, RejectionCode};
@@ -152,7 +153,7 @@ impl Plain {
         let (most, left) = (memchr_iter(b'{', text.as_bytes()).count(), room.rows_left_now());
         out.text.reserve(text.len() + left.min(most * id_len(id, most)));
         out.rows.reserve(most.min(left / size_of::<Row>()));
-        let (mark, mut rejecter) = (Mark::of(out), Rejecter::of_objects(origin));
+        let (mark, mut rejecter) = (Mark::of(out), Rejecter::as_they_are(RejectionCode::EventInvalid, origin));
         for (index, value) in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>().enumerate() {
             let value = value.map_err(|error| not_json(&error))?;
             let object = value.get();

@@ -120,7 +120,7 @@ fn accepted(envelope: Envelope<'_>, mut out: Decoded) -> Decoded {
             // Any key will do.
             let mut decoder = decoder(LIMIT);
             decoder.config.keys = KeyLimits { key: usize::MAX, segment: usize::MAX, before: 0 };
-            decoder.accept(head, &start, &Origin::of(&record("")), &mut out).unwrap();
+            decoder.accept(head, true, &start, &Origin::of(&record("")), &mut out).unwrap();
         }
     }
     out

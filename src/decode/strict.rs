@@ -9,20 +9,13 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use bytes::Bytes;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::envelope::{Append, Envelope, EnvelopeKey, EventKey, Head, MessageType};
-use super::{Decoded, Origin, Row, not_decodable, reject};
-use crate::event::{Millis, Rejection, RejectionCode, TIMESTAMP_LIMIT};
-
-/// Bytes of payloads around single bad events of one record; past it the others share payloads. It bounds what a record
-/// can swell to when each of its many events is bad, for every payload repeats the envelope's head.
-pub(super) const SINGLE_REJECTIONS: usize = 8 * 1024 * 1024;
-
-/// Bytes at which such a shared payload ends; four times its head, where that is more.
-pub(super) const SHARED_REJECTION: usize = 4 * 1024 * 1024;
+use super::rejecter::Rejecter;
+use super::{Decoded, Origin, Row, not_decodable};
+use crate::event::{Millis, RejectionCode, TIMESTAMP_LIMIT};
 
 /// Why a whole payload is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,7 +41,7 @@ pub(super) fn read<'j>(json: &'j [u8], origin: &Origin<'_>, out: &mut Decoded) -
             if !events.get().starts_with('[') {
                 return Err(invalid("logEvents is not a list".into()));
             }
-            let rejecter = Rejecter::new(&source, &fields, origin);
+            let rejecter = source.rejecter(&fields, origin);
             let mut events = serde_json::Deserializer::from_str(events.get());
             events
                 .deserialize_seq(EventsVisitor { source: &source, rejecter, out })
@@ -98,6 +91,27 @@ impl<'j, 't> Source<'j, 't> {
     fn original(&self, part: &'t RawValue) -> &'j [u8] {
         let start = part.get().as_ptr() as usize - self.text.as_ptr() as usize;
         &self.json[start..start + part.get().len()]
+    }
+
+    /// For single events, in envelopes with this one's head as it came.
+    fn rejecter<'a>(&self, fields: &Fields<'t>, origin: &Origin<'a>) -> Rejecter<'a> {
+        let mut head = vec![b'{'];
+        let kept = [
+            ("messageType", fields.message_type),
+            ("owner", fields.owner),
+            ("logGroup", fields.log_group),
+            ("logStream", fields.log_stream),
+            ("subscriptionFilters", fields.subscription_filters),
+        ];
+        for (name, value) in kept {
+            if let Some(value) = value {
+                head.extend_from_slice(format!("\"{name}\":").as_bytes());
+                head.extend_from_slice(self.original(value));
+                head.push(b',');
+            }
+        }
+        head.extend_from_slice(b"\"logEvents\":[");
+        Rejecter::in_envelopes(RejectionCode::EventInvalid, origin, head)
     }
 
     fn fields(&self) -> Result<Fields<'t>, Refusal> {
@@ -317,75 +331,5 @@ impl fmt::Display for Shown<'_> {
         let shown: String = start.chars().take(MOST).collect();
         write!(f, "{}", shown.escape_debug())?;
         if shown.len() < self.0.len() { f.write_str("…") } else { Ok(()) }
-    }
-}
-
-/// Puts bad events into payloads of their own: into envelopes with the head of the payload as it came.
-pub(super) struct Rejecter<'a> {
-    origin: &'a Origin<'a>,
-    /// A payload up to its first event.
-    head: Vec<u8>,
-    /// Between two events.
-    separator: u8,
-    /// Behind the last event.
-    tail: &'static [u8],
-    /// Bytes of the payloads made.
-    bytes: usize,
-    /// A payload that isn't closed yet, for what comes when there is too much: its events and the reason of the first.
-    shared: Option<(Vec<u8>, usize, String)>,
-}
-
-impl<'a> Rejecter<'a> {
-    fn new<'t>(source: &Source<'_, 't>, fields: &Fields<'t>, origin: &'a Origin<'a>) -> Self {
-        let mut head = vec![b'{'];
-        let kept = [
-            ("messageType", fields.message_type),
-            ("owner", fields.owner),
-            ("logGroup", fields.log_group),
-            ("logStream", fields.log_stream),
-            ("subscriptionFilters", fields.subscription_filters),
-        ];
-        for (name, value) in kept {
-            if let Some(value) = value {
-                head.extend_from_slice(format!("\"{name}\":").as_bytes());
-                head.extend_from_slice(source.original(value));
-                head.push(b',');
-            }
-        }
-        head.extend_from_slice(b"\"logEvents\":[");
-        Self { origin, head, separator: b',', tail: b"]}", bytes: 0, shared: None }
-    }
-
-    /// For events that are objects one after the other.
-    pub(super) fn of_objects(origin: &'a Origin<'a>) -> Self {
-        Self { origin, head: Vec::new(), separator: b'\n', tail: b"", bytes: 0, shared: None }
-    }
-
-    pub(super) fn reject(&mut self, event: &[u8], why: String, out: &mut Decoded) {
-        if self.bytes < SINGLE_REJECTIONS {
-            let payload = [&self.head[..], event, self.tail].concat();
-            // Also what a rejection costs besides.
-            self.bytes += payload.len() + size_of::<Rejection>();
-            return reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
-        }
-        if let Some((payload, events, _)) = &mut self.shared {
-            payload.push(self.separator);
-            payload.extend_from_slice(event);
-            *events += 1;
-        } else {
-            self.shared = Some(([&self.head[..], event].concat(), 1, why));
-        }
-        if self.shared.as_ref().is_some_and(|(payload, ..)| payload.len() >= SHARED_REJECTION.max(4 * self.head.len()))
-        {
-            self.finish(out);
-        }
-    }
-
-    pub(super) fn finish(&mut self, out: &mut Decoded) {
-        if let Some((mut payload, events, first)) = self.shared.take() {
-            payload.extend_from_slice(self.tail);
-            let why = format!("{events} further bad events of this record, of the first: {first}");
-            reject(out, self.origin, RejectionCode::EventInvalid, why, Bytes::from(payload));
-        }
     }
 }

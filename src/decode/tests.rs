@@ -418,7 +418,7 @@ fn depth_is_no_danger() {
 fn too_many_bad_events_of_one_record_share_payloads() {
     for head in [LIMIT / 2, 100] {
         let filter = "f".repeat(head);
-        let bad = strict::SINGLE_REJECTIONS / (head + 100) + strict::SHARED_REJECTION / 2;
+        let bad = rejecter::SINGLE_REJECTIONS / (head + 100) + rejecter::SHARED_REJECTION / 2;
         let json = with_events(&format!("[{GOOD}{}]", ",700".repeat(bad)));
         let json = json.replacen('{', &format!(r#"{{"subscriptionFilters":["{filter}"],"#), 1);
         let mut out = Decoded::default();
@@ -434,7 +434,7 @@ fn too_many_bad_events_of_one_record_share_payloads() {
             if count > 1 {
                 shared += 1;
                 assert!(rejection.message.starts_with(&format!("{count} further bad events")));
-                assert!(rejection.payload.len() < head + strict::SHARED_REJECTION + 100);
+                assert!(rejection.payload.len() < head + rejecter::SHARED_REJECTION + 100);
             }
         }
         assert_eq!(counted, bad, "none is lost");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryViewArray, RecordBatch, TimestampMillisecondArray};
 use arrow::buffer::{Buffer, NullBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use arrow::datatypes::{Field as ArrowField, Schema as ArrowSchema, SchemaRef};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression as Codec, Encoding, GzipLevel, ZstdLevel};
@@ -20,9 +20,10 @@ use parquet::schema::types::ColumnPath;
 
 use super::run::{Entry, Run};
 use super::sink::Sink;
+use super::values::{self, Values};
 use super::{Content, EncodeSettings, Fault, ObjectWriter};
 use crate::config::{Compression, Format};
-use crate::table::{Column, Field, Schema, Type};
+use crate::table::{Column, Field, Schema, Source, Type};
 
 /// Bytes of a column's values that go into one page, at most.
 const LARGEST_PAGE: usize = 512 << 10;
@@ -32,6 +33,8 @@ const LARGEST_BATCH: usize = 1 << 20;
 const PART_OF_OBJECT: usize = 64;
 /// And no smaller than this.
 const SMALLEST_PART: usize = 4 << 10;
+/// Values that a Bloom filter is made for, at most: it takes a byte and a half for each.
+const MOST_DISTINCT: u64 = 1_000_000;
 /// Views shorter than this hold their text themselves.
 const LONGEST_INLINE: usize = 12;
 
@@ -44,11 +47,11 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(settings: &EncodeSettings) -> Result<Self, ParquetError> {
-        let schema = Arc::clone(&settings.schema);
+    pub(super) fn new(schema: &Arc<Schema>, rows: u64, settings: &EncodeSettings) -> Result<Self, ParquetError> {
+        let schema = Arc::clone(schema);
         let fields: Vec<_> = schema.columns.iter().map(arrow_field).collect();
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(settings)?)
+            .with_properties(properties(&schema, rows, settings)?)
             .with_parquet_schema(schema.parquet()?)
             .with_skip_arrow_metadata(true);
         Ok(Self { schema, arrow: Arc::new(ArrowSchema::new(fields)), options, object_bytes: settings.object_bytes })
@@ -67,15 +70,10 @@ impl Layout {
 }
 
 fn arrow_field(column: &Column) -> ArrowField {
-    let kind = match column.kind {
-        Type::String => DataType::BinaryView,
-        Type::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
-    };
-    ArrowField::new(&column.name, kind, !column.required)
+    ArrowField::new(&column.name, values::arrow_type(column.kind), !column.required)
 }
 
-fn properties(settings: &EncodeSettings) -> Result<WriterProperties, ParquetError> {
-    let schema = &settings.schema;
+fn properties(schema: &Schema, rows: u64, settings: &EncodeSettings) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("firemain ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -95,6 +93,11 @@ fn properties(settings: &EncodeSettings) -> Result<WriterProperties, ParquetErro
     }
     for column in &schema.columns {
         properties = column_properties(properties, column);
+        if settings.bloom_filters.contains(&column.name) {
+            let path = ColumnPath::from(column.name.as_str());
+            properties = properties.set_column_bloom_filter_enabled(path.clone(), true);
+            properties = properties.set_column_bloom_filter_max_ndv(path, rows.clamp(1, MOST_DISTINCT));
+        }
     }
     Ok(properties.build())
 }
@@ -102,7 +105,17 @@ fn properties(settings: &EncodeSettings) -> Result<WriterProperties, ParquetErro
 /// What is unique gets no dictionary; what ascends gets deltas; what readers prune by gets statistics.
 fn column_properties(properties: WriterPropertiesBuilder, column: &Column) -> WriterPropertiesBuilder {
     let path = || ColumnPath::from(column.name.as_str());
-    match column.field {
+    let field = match column.source {
+        Source::Event(field) => field,
+        // Texts of logs repeat; numbers and times are what readers compare.
+        Source::Message { .. } if matches!(column.kind, Type::String | Type::Strings | Type::StringMap) => {
+            return properties;
+        }
+        Source::Message { .. } | Source::Rejection => {
+            return properties.set_column_statistics_enabled(path(), EnabledStatistics::Chunk);
+        }
+    };
+    match field {
         // Ids of neighbours share their first digits.
         Field::EventId => properties
             .set_column_dictionary_enabled(path(), false)
@@ -154,11 +167,14 @@ impl ParquetObject {
     }
 
     fn write_batch(&mut self, run: &Run) -> Result<(), Fault> {
-        let columns = self.schema.columns.iter().map(|column| match column.kind {
-            Type::String => texts(&self.batch, run, column.field),
-            Type::Timestamp => Ok(timestamps(&self.batch, column.field)),
+        let mut cells = Values::of_cells(&self.schema, &self.batch, run)?.into_iter();
+        let columns = self.schema.columns.iter().map(|column| match (column.source, column.kind) {
+            (Source::Event(field), Type::Timestamp) => Ok(timestamps(&self.batch, field)),
+            (Source::Event(field), _) => texts(&self.batch, run, field),
+            // They are in one order, of the columns and of the cells.
+            (Source::Message { .. } | Source::Rejection, _) => Ok(cells.next().expect("a cell for each such column")),
         });
-        let batch = RecordBatch::try_new(Arc::clone(&self.arrow), columns.collect::<Result<_, _>>()?)?;
+        let batch = RecordBatch::try_new(Arc::clone(&self.arrow), columns.collect::<Result<_, Fault>>()?)?;
         self.writer.write(&batch)?;
         Ok(())
     }
@@ -221,7 +237,7 @@ fn texts(batch: &[Entry], run: &Run, field: Field) -> Result<ArrayRef, Fault> {
 
 /// A view as Arrow lays it out: a length, then the whole of a short text, or the first four bytes of a long one and
 /// where it is.
-fn view(text: &[u8], buffer: u32, at: u32) -> u128 {
+pub(super) fn view(text: &[u8], buffer: u32, at: u32) -> u128 {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&(text.len() as u32).to_le_bytes());
     if text.len() <= LONGEST_INLINE {

@@ -4,15 +4,17 @@ use std::io::Write;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use flate2::write::GzEncoder;
+use serde::Serialize;
 
-use super::run::{Entry, Run};
+use super::run::{Entry, Run, Value};
 use super::sink::Sink;
 use super::{Content, EncodeSettings, Fault, ObjectWriter};
 use crate::config::{Compression, Format, FormatKind};
 use crate::event::Millis;
-use crate::table::{Column, Field, Schema, Type};
+use crate::table::cells::Items;
+use crate::table::{Column, Field, Schema, Source, Type};
 
 /// Bytes of lines that are compressed at once.
 const BLOCK: usize = 32 << 10;
@@ -39,15 +41,15 @@ enum Rows {
 
 struct LineColumn {
     kind: Type,
-    field: Field,
+    source: Source,
     /// The name in quotes, and a colon.
     key: Vec<u8>,
     time: TimeText,
 }
 
 impl Lines {
-    pub(super) fn of_table(settings: &EncodeSettings) -> Result<Self, Fault> {
-        let schema = Arc::clone(&settings.schema);
+    pub(super) fn of_table(schema: &Arc<Schema>, settings: &EncodeSettings) -> Result<Self, Fault> {
+        let schema = Arc::clone(schema);
         let columns = schema.columns.iter().map(LineColumn::new).collect();
         Self::new(settings.format, Rows::Table { schema, columns }, settings)
     }
@@ -110,8 +112,17 @@ impl Rows {
             Self::Rejections => line.extend_from_slice(entry.text(Field::Message).map_or(&[], |span| run.bytes(span))),
             Self::Table { columns, .. } => {
                 let mut before = b'{';
+                let mut cells = entry.cells(run);
                 for column in columns {
-                    if column.write(entry, run, before, line)? {
+                    let value = match column.source {
+                        Source::Event(field) => {
+                            entry.text(field).map(Value::Text).or_else(|| entry.millis(field).map(Value::Timestamp))
+                        }
+                        // They are in one order, of the columns and of the cells.
+                        Source::Message { .. } => Some(cells.read()),
+                        Source::Rejection => None,
+                    };
+                    if column.write(value.unwrap_or(Value::Null), run, before, line)? {
                         before = b',';
                     }
                 }
@@ -128,32 +139,58 @@ impl Rows {
 
 impl LineColumn {
     fn new(column: &Column) -> Self {
-        let mut key = serde_json::to_vec(&column.name).expect("a string is JSON");
+        let mut key = serde_json::to_vec(&column.key).expect("a string is JSON");
         key.push(b':');
-        Self { kind: column.kind, field: column.field, key, time: TimeText::default() }
+        Self { kind: column.kind, source: column.source, key, time: TimeText::default() }
     }
 
     /// Writes `before`, the name and the value; nothing at all when there is no value.
-    fn write(&mut self, entry: &Entry, run: &Run, before: u8, line: &mut Vec<u8>) -> Result<bool, Fault> {
-        match self.kind {
-            Type::String => {
-                let Some(span) = entry.text(self.field) else { return Ok(false) };
-                line.push(before);
-                line.extend_from_slice(&self.key);
-                let text = std::str::from_utf8(run.bytes(span))?;
-                serde_json::to_writer(line, text).map_err(std::io::Error::from)?;
-            }
-            Type::Timestamp => {
-                let Some(millis) = entry.millis(self.field) else { return Ok(false) };
-                line.push(before);
-                line.extend_from_slice(&self.key);
+    fn write(&mut self, value: Value<'_>, run: &Run, before: u8, line: &mut Vec<u8>) -> Result<bool, Fault> {
+        if matches!(value, Value::Null) {
+            return Ok(false);
+        }
+        line.push(before);
+        line.extend_from_slice(&self.key);
+        match value {
+            Value::Null => {}
+            Value::Text(span) => json(std::str::from_utf8(run.bytes(span))?, line)?,
+            Value::Bigint(number) => json(&number, line)?,
+            Value::Int(number) => json(&number, line)?,
+            Value::Double(number) => json(&number, line)?,
+            Value::Boolean(value) => json(&value, line)?,
+            Value::Timestamp(millis) => {
                 line.push(b'"');
                 line.extend_from_slice(self.time.of(millis).ok_or(Fault::Time(millis))?);
                 line.push(b'"');
             }
+            Value::Date(days) => {
+                let date = NaiveDate::from_epoch_days(days).ok_or(Fault::Time(Millis::from(days) * 86_400_000))?;
+                write!(line, "\"{}\"", date.format("%Y-%m-%d"))?;
+            }
+            Value::Items(items) => self.write_items(items, line)?,
         }
         Ok(true)
     }
+
+    /// A list, or an object of the keys and values that come by turns.
+    fn write_items(&self, items: Items<'_>, line: &mut Vec<u8>) -> Result<(), Fault> {
+        let (open, close, is_map) = if self.kind == Type::StringMap { (b'{', b'}', true) } else { (b'[', b']', false) };
+        line.push(open);
+        for (at, item) in items.enumerate() {
+            match at {
+                0 => {}
+                at if is_map && at % 2 == 1 => line.push(b':'),
+                _ => line.push(b','),
+            }
+            json(&item.map(std::str::from_utf8).transpose()?, line)?;
+        }
+        line.push(close);
+        Ok(())
+    }
+}
+
+fn json<T: Serialize + ?Sized>(value: &T, line: &mut Vec<u8>) -> Result<(), Fault> {
+    Ok(serde_json::to_writer(line, value).map_err(std::io::Error::from)?)
 }
 
 /// Times as `2024-03-22 05:06:07.089`, which both of Athena's readers of JSON take. Keeps the minute: rows are sorted.

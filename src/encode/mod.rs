@@ -13,6 +13,7 @@ mod run;
 mod sink;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::sync::Arc;
 
@@ -23,6 +24,7 @@ use crate::config::{Format, FormatKind};
 use crate::event::Millis;
 use crate::partition::{Folder, Partition};
 use crate::table::Schema;
+use crate::table::tables::Tables;
 use run::Run;
 
 /// How objects are made.
@@ -33,9 +35,9 @@ pub struct EncodeSettings {
     /// An object ends when its encoded bytes pass this; every object but a partition's last is within a fifth of it,
     /// as long as single rows are small beside it.
     pub object_bytes: usize,
-    /// Bytes of rows that are sorted together, and that a Parquet row group comes from: 8 to 64 MiB.
-    pub run_bytes: usize,
-    pub schema: Arc<Schema>,
+    pub tables: Arc<Tables>,
+    /// Columns that get Bloom filters, in every table that has them.
+    pub bloom_filters: Arc<[String]>,
     /// What encoded bytes are counted against.
     pub budget: Arc<Budget>,
 }
@@ -89,25 +91,37 @@ enum Fault {
     NotUtf8(#[from] std::str::Utf8Error),
     #[error("no calendar has the time {0} ms after 1970")]
     Time(Millis),
+    #[error("there is no such table")]
+    NoTable,
+    #[error("a value has another type than its column")]
+    Type,
 }
 
 /// Encodes all rows of a partition, sorted by timestamp within each run. The rows' memory is given back as they are
 /// done; the objects hold their own share of the budget.
+///
+/// `run_bytes`: rows that are sorted together, and that make a Parquet row group, take at most about so many bytes.
 ///
 /// # Errors
 /// Only when this program is wrong: the rows are lost then, and must be read again.
 pub fn encode(
     partition: &Partition,
     rows: PartitionRows,
+    run_bytes: usize,
     settings: &EncodeSettings,
 ) -> Result<Vec<Object>, EncodeError> {
     let count = rows.rows();
     let objects = match (&partition.folder, settings.format.kind) {
-        (Folder::Table { .. }, FormatKind::Parquet) => columnar::Layout::new(settings)
-            .map_err(Fault::from)
-            .and_then(|layout| pack(rows, settings, || layout.open())),
-        (Folder::Table { .. }, FormatKind::Json) => pack(rows, settings, || lines::Lines::of_table(settings)),
-        (Folder::Errors { .. }, _) => pack(rows, settings, || lines::Lines::of_rejections(settings)),
+        (Folder::Table { table, .. }, kind) => match (settings.tables.find(table), kind) {
+            (Some(table), FormatKind::Parquet) => columnar::Layout::new(&table.schema, count, settings)
+                .map_err(Fault::from)
+                .and_then(|layout| pack(rows, run_bytes, settings, || layout.open())),
+            (Some(table), FormatKind::Json) => {
+                pack(rows, run_bytes, settings, || lines::Lines::of_table(&table.schema, settings))
+            }
+            (None, _) => Err(Fault::NoTable),
+        },
+        (Folder::Errors { .. }, _) => pack(rows, run_bytes, settings, || lines::Lines::of_rejections(settings)),
     };
     objects.map_err(|source| EncodeError { partition: Box::new(partition.clone()), rows: count, source })
 }
@@ -147,12 +161,13 @@ struct Open<W> {
 /// Writes the rows run by run into as many objects as their size asks for.
 fn pack<W: ObjectWriter>(
     rows: PartitionRows,
+    run_bytes: usize,
     settings: &EncodeSettings,
     open: impl Fn() -> Result<W, Fault>,
 ) -> Result<Vec<Object>, Fault> {
     let mut objects = Vec::new();
     let mut current: Option<Open<W>> = None;
-    for segments in rows.into_runs(settings.run_bytes) {
+    for segments in rows.into_runs(run_bytes) {
         let run = Run::sorted(segments);
         let mut from = 0;
         while from < run.len() {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::buffer::{Head, Lease, Row, Segment};
 use crate::event::Millis;
 use crate::table::Field;
+use crate::table::cells::{self, Cell, Cells, Items};
 
 /// Rows that are sorted together. Holds their share of the budget until dropped.
 pub(super) struct Run {
@@ -91,9 +92,67 @@ impl Run {
     }
 }
 
+/// The cells of a row, one after the other.
+pub(super) struct RowCells<'r> {
+    cells: Cells<'r>,
+    part: u32,
+    message_at: u32,
+    cells_at: u32,
+}
+
+/// A value of a row.
+#[derive(Clone, Copy)]
+pub(super) enum Value<'r> {
+    Null,
+    Text(Span),
+    Bigint(i64),
+    Int(i32),
+    Double(f64),
+    Boolean(bool),
+    Timestamp(Millis),
+    Date(i32),
+    Items(Items<'r>),
+}
+
+impl<'r> RowCells<'r> {
+    /// The next one.
+    pub(super) fn read(&mut self) -> Value<'r> {
+        let span =
+            |from: u32, span: cells::Span| Value::Text(Span { part: self.part, at: from + span.at, len: span.len });
+        match self.cells.read() {
+            Cell::Null => Value::Null,
+            Cell::Message(place) => span(self.message_at, place),
+            Cell::Own(place) => span(self.cells_at, place),
+            Cell::Bigint(number) => Value::Bigint(number),
+            Cell::Int(number) => Value::Int(number),
+            Cell::Double(number) => Value::Double(number),
+            Cell::Boolean(value) => Value::Boolean(value),
+            Cell::Timestamp(millis) => Value::Timestamp(millis),
+            Cell::Date(days) => Value::Date(days),
+            Cell::Items(items) => Value::Items(items),
+        }
+    }
+}
+
 const NO_HEAD: Head = Head { arrival: 0, at: 0, log_stream_len: None, owner_len: None };
 
 impl Entry {
+    /// The values that were taken out of the message.
+    pub(super) fn cells<'r>(&self, run: &'r Run) -> RowCells<'r> {
+        let at = self.message_at() + self.row.message_len;
+        let text = &run.texts[self.part as usize];
+        RowCells {
+            cells: Cells::new(&text[at as usize..]),
+            part: self.part,
+            message_at: self.message_at(),
+            cells_at: at,
+        }
+    }
+
+    fn message_at(&self) -> u32 {
+        self.row.at + self.row.id_len
+    }
+
     /// Bytes of id and message: what a row mostly is.
     pub(super) fn text_len(&self) -> usize {
         self.row.id_len as usize + self.row.message_len as usize
@@ -105,7 +164,7 @@ impl Entry {
         let span = |at, len| Span { part, at, len };
         match field {
             Field::EventId => Some(span(row.at, row.id_len)),
-            Field::Message => Some(span(row.at + row.id_len, row.message_len)),
+            Field::Message => Some(span(self.message_at(), row.message_len)),
             Field::LogStream => head.log_stream_len.map(|len| span(head.at, len)),
             Field::Owner => head.owner_len.map(|len| span(head.at + head.log_stream_len.unwrap_or(0), len)),
             Field::Timestamp | Field::IngestedAt => None,

@@ -1,3 +1,5 @@
+mod typed;
+
 use std::io::Read;
 
 use arrow::array::{Array, AsArray};
@@ -25,8 +27,8 @@ fn settings(kind: FormatKind, compression: Compression, object_bytes: usize, bud
     EncodeSettings {
         format: Format { kind, compression, level: 3 },
         object_bytes,
-        run_bytes: 8 * MIB,
-        schema: Schema::log_events(),
+        tables: Tables::log_events(),
+        bloom_filters: Arc::default(),
         budget: Arc::clone(budget),
     }
 }
@@ -99,8 +101,12 @@ fn read(object: &Object) -> Vec<Whole> {
 }
 
 fn encode_only(flush: Flush, settings: &EncodeSettings) -> Vec<Object> {
+    encode_in_runs(flush, 8 * MIB, settings)
+}
+
+fn encode_in_runs(flush: Flush, run_bytes: usize, settings: &EncodeSettings) -> Vec<Object> {
     let [(partition, rows)] = flush.partitions.try_into().expect("one partition");
-    encode(&partition, rows, settings).unwrap()
+    encode(&partition, rows, run_bytes, settings).unwrap()
 }
 
 /// Payloads of 100 rows; `text` makes a message from its number.
@@ -196,9 +202,9 @@ proptest! {
     ) {
         let budget = Budget::new(usize::MAX);
         let object_bytes = if small_objects { 100_000 } else { MIB * 128 };
-        let mut settings = settings(kind, compression, object_bytes, &budget);
-        settings.run_bytes = if one_run { usize::MAX } else { 60_000 };
-        let objects = encode_only(flush(&budget, &payloads), &settings);
+        let settings = settings(kind, compression, object_bytes, &budget);
+        let run_bytes = if one_run { usize::MAX } else { 60_000 };
+        let objects = encode_in_runs(flush(&budget, &payloads), run_bytes, &settings);
         prop_assert_eq!(budget.rows(), 0);
         prop_assert!(budget.packed() >= objects.iter().map(Object::len).sum::<usize>());
         let mut got: Vec<Whole> = Vec::new();
@@ -365,7 +371,7 @@ fn json_lines_are_as_athena_reads_them() {
     // A time that no calendar has is an error, not a panic.
     payload.arrival = Millis::MAX;
     let [(partition, rows)] = flush(&budget, &[payload]).partitions.try_into().unwrap();
-    let error = encode(&partition, rows, &settings).unwrap_err().to_string();
+    let error = encode(&partition, rows, 8 * MIB, &settings).unwrap_err().to_string();
     assert!(error.starts_with("cannot encode 2 rows of log_events/log_group=a/dt="), "{error}");
     assert_eq!((budget.rows(), budget.packed()), (0, 0));
 }
@@ -385,7 +391,7 @@ fn rejections_are_lines_in_gzip() {
             arrival: START + (i as i64 * 31) % 1000,
         })
         .collect();
-    buffers.push(&"log_events".into(), &mut Decoded { rejections, ..Decoded::default() }, &place(), START);
+    buffers.push(&Tables::log_events(), &mut Decoded { rejections, ..Decoded::default() }.into(), &place(), START);
     let settings = settings(FormatKind::Parquet, Compression::Zstd, MIB / 2, &budget);
     let objects = encode_only(buffers.take(), &settings);
     assert!(objects.len() > 1);
@@ -409,7 +415,7 @@ fn memory_is_given_back_run_by_run() {
     let budget = Budget::new(1 << 30);
     let mut buffers = Buffers::new(Arc::clone(&budget), "errors");
     for payload in payloads(50_000, repetitive) {
-        buffers.push(&"log_events".into(), &mut decoded(&[payload]), &place(), 0);
+        buffers.push(&Tables::log_events(), &mut decoded(&[payload]), &place(), 0);
     }
     let [(_, rows)] = buffers.take().partitions.try_into().unwrap();
     let total = rows.bytes();

@@ -23,15 +23,57 @@ impl Schema {
 impl Column {
     fn parquet(&self) -> Result<ParquetType, ParquetError> {
         let (physical, logical) = match self.kind {
-            Type::String => (PhysicalType::BYTE_ARRAY, LogicalType::String),
-            Type::Timestamp => (PhysicalType::INT64, LogicalType::timestamp(true, TimeUnit::MILLIS)),
+            Type::String => (PhysicalType::BYTE_ARRAY, Some(LogicalType::String)),
+            Type::Bigint => (PhysicalType::INT64, None),
+            Type::Int => (PhysicalType::INT32, None),
+            Type::Double => (PhysicalType::DOUBLE, None),
+            Type::Boolean => (PhysicalType::BOOLEAN, None),
+            Type::Timestamp => (PhysicalType::INT64, Some(LogicalType::timestamp(true, TimeUnit::MILLIS))),
+            Type::Date => (PhysicalType::INT32, Some(LogicalType::Date)),
+            Type::Strings => {
+                return self.nested(LogicalType::List, "list", vec![text("element", Repetition::OPTIONAL)?]);
+            }
+            Type::StringMap => {
+                let entry = vec![text("key", Repetition::REQUIRED)?, text("value", Repetition::OPTIONAL)?];
+                return self.nested(LogicalType::Map, "key_value", entry);
+            }
         };
-        let repetition = if self.required { Repetition::REQUIRED } else { Repetition::OPTIONAL };
         ParquetType::primitive_type_builder(&self.name, physical)
-            .with_logical_type(Some(logical))
-            .with_repetition(repetition)
+            .with_logical_type(logical)
+            .with_repetition(self.repetition())
             .build()
     }
+
+    fn repetition(&self) -> Repetition {
+        if self.required { Repetition::REQUIRED } else { Repetition::OPTIONAL }
+    }
+
+    /// A list or a map, in three levels:
+    /// <https://github.com/apache/parquet-format/blob/master/LogicalTypes.md#nested-types>
+    fn nested(
+        &self,
+        logical: LogicalType,
+        repeated: &str,
+        fields: Vec<Arc<ParquetType>>,
+    ) -> Result<ParquetType, ParquetError> {
+        let repeated = ParquetType::group_type_builder(repeated)
+            .with_repetition(Repetition::REPEATED)
+            .with_fields(fields)
+            .build()?;
+        ParquetType::group_type_builder(&self.name)
+            .with_logical_type(Some(logical))
+            .with_repetition(self.repetition())
+            .with_fields(vec![Arc::new(repeated)])
+            .build()
+    }
+}
+
+fn text(name: &str, repetition: Repetition) -> Result<Arc<ParquetType>, ParquetError> {
+    let text = ParquetType::primitive_type_builder(name, PhysicalType::BYTE_ARRAY)
+        .with_logical_type(Some(LogicalType::String))
+        .with_repetition(repetition)
+        .build()?;
+    Ok(Arc::new(text))
 }
 
 #[cfg(test)]

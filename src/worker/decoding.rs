@@ -1,4 +1,5 @@
-//! Batches are decoded on as many cores as there are, and come out in the order in which they went in.
+//! Batches are decoded and given to their tables on as many cores as there are, and come out in the order in which they
+//! went in.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,21 +9,23 @@ use futures::stream::FuturesOrdered;
 
 use super::compute::Compute;
 use super::shards::Tenure;
-use crate::decode::{Decoded, Decoder, Scratch};
+use crate::decode::{self, Decoder};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::source::Batch;
+use crate::table::tabulate::{self, Tabulated, Tabulator};
 
 /// Decodes under way, at most so many at once.
 pub struct Decoding {
     decoder: Arc<Decoder>,
+    tabulator: Arc<Tabulator>,
     compute: Compute,
     limit: usize,
     jobs: FuturesOrdered<Job>,
     /// The rest of a batch that came out in part.
     rest: Option<Job>,
-    scratches: Pool<Scratch>,
-    spares: Pool<Decoded>,
+    scratches: Pool<(decode::Scratch, tabulate::Scratch)>,
+    spares: Pool<Tabulated>,
 }
 
 type Job = BoxFuture<'static, (Done, Option<Batch>)>;
@@ -32,7 +35,7 @@ type Job = BoxFuture<'static, (Done, Option<Batch>)>;
 pub struct Done {
     pub shard: ShardId,
     pub tenure: Tenure,
-    pub decoded: Decoded,
+    pub batch: Tabulated,
     /// Where the shard stands behind this; `None`: where it stood, for nothing of the batch was decoded yet.
     pub position: Option<Position>,
     /// As in [`Batch`].
@@ -42,10 +45,12 @@ pub struct Done {
 }
 
 impl Decoding {
-    pub fn new(decoder: Arc<Decoder>, compute: Compute) -> Self {
+    pub fn new(decoder: &Arc<Decoder>, tabulator: &Arc<Tabulator>, compute: Compute) -> Self {
+        let (decoder, tabulator) = (Arc::clone(decoder), Arc::clone(tabulator));
         // One more than there are cores, so that none of them waits for the next batch to be handed over.
         let (limit, jobs) = (compute.cores() + 1, FuturesOrdered::new());
-        Self { decoder, compute, limit, jobs, rest: None, scratches: Pool::default(), spares: Pool::default() }
+        let (scratches, spares) = (Pool::default(), Pool::default());
+        Self { decoder, tabulator, compute, limit, jobs, rest: None, scratches, spares }
     }
 
     pub fn has_room(&self) -> bool {
@@ -74,28 +79,29 @@ impl Decoding {
     }
 
     fn job(&self, shard: ShardId, tenure: Tenure, mut batch: Batch, large: bool) -> Job {
-        let (decoder, scratches) = (Arc::clone(&self.decoder), self.scratches.clone());
-        let mut decoded = self.spares.take();
+        let (decoder, tabulator) = (Arc::clone(&self.decoder), Arc::clone(&self.tabulator));
+        let (scratches, mut out) = (self.scratches.clone(), self.spares.take());
         self.compute.start(move || {
             let mut scratch = scratches.take();
-            let done = decoder.decode(&mut scratch, &batch.records, large, &mut decoded);
+            let done = decoder.decode(&mut scratch.0, &batch.records, large, &mut out.decoded);
+            tabulator.run(&mut scratch.1, &mut out);
             scratches.give(scratch);
             let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
             // Told with the first part that moves the position, to be counted in the same commit.
             let expired = batch.expired.take_if(|_| last.is_some() || done == batch.records.len());
             if done < batch.records.len() {
                 batch.records.drain(..done);
-                let part = Done { shard, tenure, decoded, position: last, expired, at_tip: false, at_end: false };
+                let part = Done { shard, tenure, batch: out, position: last, expired, at_tip: false, at_end: false };
                 return (part, Some(batch));
             }
             let position = if batch.at_end { Some(Position::End) } else { last };
-            (Done { shard, tenure, decoded, position, expired, at_tip: batch.at_tip, at_end: batch.at_end }, None)
+            (Done { shard, tenure, batch: out, position, expired, at_tip: batch.at_tip, at_end: batch.at_end }, None)
         })
     }
 
-    pub fn reuse(&self, mut decoded: Decoded) {
-        decoded.clear();
-        self.spares.give(decoded);
+    pub fn reuse(&self, mut batch: Tabulated) {
+        batch.clear();
+        self.spares.give(batch);
     }
 }
 

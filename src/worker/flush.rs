@@ -20,6 +20,12 @@ use crate::commit::storage::Description;
 use crate::encode::{self, EncodeError, EncodeSettings, Object};
 use crate::partition::Partition;
 
+/// Bytes of rows that are held twice while they are encoded, as rows and as pages, on all cores together. One large
+/// partition gets row groups of that size, which is what Athena and Trino read best.
+const RUNS_BYTES: usize = 128 << 20;
+/// Smaller ones would make poor row groups.
+const SHORTEST_RUN: usize = 8 << 20;
+
 /// What is flushed: rows taken out of the buffers, and the commit that they belong to (without its pack).
 #[derive(Debug)]
 pub struct Flush {
@@ -102,16 +108,24 @@ async fn encode_all(
 ) -> Result<Vec<(Partition, Vec<Object>)>, EncodeError> {
     let mut rows: Vec<_> = rows.into_iter().enumerate().collect();
     rows.sort_by_key(|(_, (_, rows))| Reverse(rows.bytes()));
+    let run_bytes = run_bytes(rows.iter().map(|(_, (_, rows))| rows.bytes()), compute.cores());
     let encoding = futures::stream::iter(rows).map(|(place, (partition, rows))| {
         let settings = Arc::clone(settings);
         async move {
-            let encode = move || encode::encode(&partition, rows, &settings).map(|objects| (partition, objects));
+            let encode =
+                move || encode::encode(&partition, rows, run_bytes, &settings).map(|objects| (partition, objects));
             Ok((place, compute.start(encode).await?))
         }
     });
     let mut encoded: Vec<_> = encoding.buffer_unordered(compute.cores()).try_collect().await?;
     encoded.sort_unstable_by_key(|(place, _)| *place);
     Ok(encoded.into_iter().map(|(_, encoded)| encoded).collect())
+}
+
+/// Large partitions that are encoded at once share what runs may take.
+fn run_bytes(partitions: impl Iterator<Item = usize>, cores: usize) -> usize {
+    let large = partitions.filter(|bytes| *bytes > SHORTEST_RUN).take(cores).count();
+    (RUNS_BYTES / large.max(1)).max(SHORTEST_RUN)
 }
 
 /// Gives each object its final key: `<partition>/<pack>-<n>.<extension>`.
@@ -127,4 +141,20 @@ fn pack_up(id: &PackId, encoded: Vec<(Partition, Vec<Object>)>) -> Vec<PackedObj
         PackedObject { key: format!("{prefix}/{id}-{n}.{extension}"), description, body, lease: Some(lease) }
     });
     keyed.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_partitions_that_are_encoded_at_once_share_the_runs() {
+        const MIB: usize = 1 << 20;
+        let run_bytes = |large: usize, cores: usize| {
+            let bytes = std::iter::repeat_n(200 * MIB, large).chain([SHORTEST_RUN; 500]);
+            run_bytes(bytes, cores) / MIB
+        };
+        assert_eq!((run_bytes(0, 2), run_bytes(1, 2), run_bytes(2, 2), run_bytes(3, 2)), (128, 128, 64, 64));
+        assert_eq!((run_bytes(9, 1), run_bytes(9, 8), run_bytes(99, 64)), (128, 16, 8));
+    }
 }

@@ -10,6 +10,7 @@ mod flush;
 mod ownership;
 pub mod policy;
 mod readers;
+mod registering;
 mod shards;
 
 use std::collections::BTreeSet;
@@ -27,9 +28,11 @@ use self::flush::{Committed, Flush, Turns};
 use self::ownership::{Ownership, View};
 use self::policy::{Fill, Policy, Reason};
 use self::readers::{Read, Readers};
+use self::registering::{Published, Registering};
 use self::shards::Shards;
 use crate::broken::{Broken, is_broken};
 use crate::buffer::{Budget, Buffers, Place};
+use crate::catalog::Registrar;
 use crate::commit::change::Commit;
 use crate::commit::group::{Group, GroupError, Joining};
 use crate::commit::peers::About;
@@ -43,12 +46,7 @@ use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Retry;
 use crate::source::{Source, SourceError};
-use crate::table::Schema;
-
-/// Rows that are held twice while they are encoded, as rows and as pages, over all cores.
-const RUNS_BYTES: usize = 96 << 20;
-const SHORTEST_RUN: usize = 8 << 20;
-const LONGEST_RUN: usize = 64 << 20;
+use crate::table::tabulate::Tabulator;
 
 /// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
 /// begins then, or half an interval ago, so that who lags behind still fills its objects. No source should rest for longer
@@ -61,7 +59,9 @@ pub struct Parts {
     pub source: Arc<dyn Source>,
     pub storage: Storage,
     pub decoder: Arc<Decoder>,
-    pub schema: Arc<Schema>,
+    pub tabulator: Arc<Tabulator>,
+    /// Where partitions are registered, if anywhere.
+    pub registrar: Option<Arc<Registrar>>,
     pub settings: Settings,
 }
 
@@ -73,6 +73,8 @@ pub struct Settings {
     pub snapshots_kept: usize,
     pub flush: FlushConfig,
     pub format: Format,
+    /// Columns that get Bloom filters.
+    pub bloom_filters: Arc<[String]>,
     /// The folder of rejections.
     pub errors: Arc<str>,
     /// End when everything that is there is committed.
@@ -140,7 +142,6 @@ struct Worker {
     group: Arc<Group>,
     budget: Arc<Budget>,
     encode: Arc<EncodeSettings>,
-    table: Arc<str>,
     stream: Option<Arc<str>>,
     ownership: Ownership,
     readers: Readers,
@@ -159,8 +160,9 @@ struct Worker {
     flushing: JoinSet<Result<Committed, WorkerError>>,
     turns: Turns,
     /// What is published, and packs that nobody needs any more and that are deleted behind it.
-    publishing: JoinSet<Result<Option<PackId>, WorkerError>>,
-    /// Published, and not yet dropped from the state.
+    publishing: JoinSet<Result<Option<Published>, WorkerError>>,
+    registering: Registering,
+    /// Published and registered, and not yet dropped from the state.
     published: BTreeSet<PackId>,
     published_since: Option<Instant>,
     /// Expired positions that no flush has counted yet.
@@ -180,14 +182,14 @@ impl Worker {
         let encode = EncodeSettings {
             format: settings.format,
             object_bytes: settings.flush.object_bytes,
-            run_bytes: (RUNS_BYTES / settings.compute.cores()).clamp(SHORTEST_RUN, LONGEST_RUN),
-            schema: Arc::clone(&parts.schema),
+            tables: Arc::clone(&parts.tabulator.tables),
+            bloom_filters: Arc::clone(&settings.bloom_filters),
             budget: Arc::clone(&budget),
         };
         Self {
-            ownership: Ownership::start(&group, &parts.source, &budget, heartbeat, settings.drain, looks),
+            ownership: Ownership::start(&group, &parts, &budget, heartbeat, looks),
             readers: Readers::new(),
-            decoding: Decoding::new(Arc::clone(&parts.decoder), settings.compute),
+            decoding: Decoding::new(&parts.decoder, &parts.tabulator, settings.compute),
             buffers: Buffers::new(Arc::clone(&budget), &settings.errors),
             policy: Policy::new(interval, open_partitions, 0, 1),
             shards: Shards::default(),
@@ -199,12 +201,12 @@ impl Worker {
             flushing: JoinSet::new(),
             turns: Turns::default(),
             publishing: JoinSet::new(),
+            registering: Registering::new(parts.registrar.clone()),
             published: BTreeSet::new(),
             published_since: None,
             expired: 0,
             flushes: 0,
             report: Report::default(),
-            table: parts.schema.name.as_str().into(),
             stream: parts.source.stream().map(Into::into),
             encode: Arc::new(encode),
             parts,
@@ -241,6 +243,7 @@ impl Worker {
                 _ = stop.changed() => {}
                 Some(committed) = self.flushing.join_next() => self.committed(committed)?,
                 Some(published) = self.publishing.join_next() => self.published(published)?,
+                Some(pack) = self.registering.next() => self.registered(pack),
                 () = self.turns.encoded() => {}
                 view = self.ownership.next() => self.see(view?),
                 done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
@@ -323,12 +326,13 @@ impl Worker {
         if self.shards.is_current(&done.shard, done.tenure) {
             self.buffer(&mut done);
         }
-        self.decoding.reuse(done.decoded);
+        self.decoding.reuse(done.batch);
     }
 
     fn buffer(&mut self, done: &mut Done) {
         let place = Place { shard: done.shard.clone(), stream: self.stream.clone() };
-        self.buffers.push(&self.table, &mut done.decoded, &place, self.parts.storage.clock.now());
+        let now = self.parts.storage.clock.now();
+        self.buffers.push(&self.parts.tabulator.tables, &mut done.batch, &place, now);
         if let Some(position) = &done.expired {
             warn!(
                 shard = %done.shard,
@@ -435,10 +439,11 @@ impl Worker {
         self.report.objects += objects.len() as u64;
         self.report.bytes += bytes as u64;
         let group = Arc::clone(&self.group);
-        let published = (!objects.is_empty()).then_some(id);
-        if is_broken(Broken::ClearBeforePublish) {
-            self.published.extend(published.clone());
+        if is_broken(Broken::ClearBeforePublish) && !objects.is_empty() {
+            self.published.insert(id.clone());
         }
+        let keys = objects.iter().map(|object| object.key.clone()).collect();
+        let published = (!objects.is_empty()).then_some(Published { id, keys });
         self.publishing.spawn(async move {
             publish::publish(&group, objects).await?;
             // Off the state with this commit: nobody needs them, so they can wait.
@@ -448,13 +453,20 @@ impl Worker {
         Ok(())
     }
 
-    fn published(&mut self, published: Joined<Option<PackId>>) -> Result<(), WorkerError> {
-        if let Some(id) = published.expect("publishing does not panic")? {
-            debug!(pack = %id, "published");
-            self.published.insert(id);
-            self.published_since.get_or_insert_with(Instant::now);
+    fn published(&mut self, published: Joined<Option<Published>>) -> Result<(), WorkerError> {
+        if let Some(published) = published.expect("publishing does not panic")? {
+            debug!(pack = %published.id, "published");
+            if let Some(pack) = self.registering.begin(published) {
+                self.registered(pack);
+            }
         }
         Ok(())
+    }
+
+    /// What a crash would have made another worker do again is done.
+    fn registered(&mut self, pack: PackId) {
+        self.published.insert(pack);
+        self.published_since.get_or_insert_with(Instant::now);
     }
 
     // Ending.
@@ -489,6 +501,7 @@ impl Worker {
         while let Some(published) = self.publishing.join_next().await {
             self.published(published)?;
         }
+        self.published.extend(self.registering.finish().await);
         self.group.leave(std::mem::take(&mut self.published)).await?;
         info!(worker = %self.group.id(), "left the group: everything is committed and published");
         Ok(self.report)

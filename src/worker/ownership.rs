@@ -11,8 +11,9 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::warn;
 
-use super::WorkerError;
+use super::{Parts, WorkerError};
 use crate::buffer::Budget;
+use crate::catalog::Registrar;
 use crate::commit::change::Wanted;
 use crate::commit::group::Group;
 use crate::commit::snapshot::{PackId, ShardState, Snapshot};
@@ -63,14 +64,7 @@ pub struct Ownership {
 
 impl Ownership {
     /// Starts to claim at once, and to beat every `heartbeat`. `looks`: draining, for those at what others have read.
-    pub fn start(
-        group: &Arc<Group>,
-        source: &Arc<dyn Source>,
-        budget: &Arc<Budget>,
-        heartbeat: Duration,
-        draining: bool,
-        looks: Retry,
-    ) -> Self {
+    pub fn start(group: &Arc<Group>, parts: &Parts, budget: &Arc<Budget>, heartbeat: Duration, looks: Retry) -> Self {
         let (sender, views) = mpsc::channel(1);
         let wanted = Arc::new(Notify::new());
         wanted.notify_one();
@@ -83,7 +77,8 @@ impl Ownership {
         let mut claiming = Claiming {
             epoch: Arc::clone(&epoch),
             group: Arc::clone(group),
-            source: Arc::clone(source),
+            source: Arc::clone(&parts.source),
+            registrar: parts.registrar.clone(),
             budget: Arc::clone(budget),
             unsettled: Arc::clone(&unsettled),
             missing: BTreeMap::new(),
@@ -91,7 +86,7 @@ impl Ownership {
             heartbeat,
             ended: Arc::clone(&ended),
             wanted: Arc::clone(&wanted),
-            draining,
+            draining: parts.settings.drain,
             looks,
             awaited: None,
         };
@@ -155,6 +150,7 @@ async fn beat(group: &Group, heartbeat: Duration, unsettled: &AtomicBool, wanted
 struct Claiming {
     group: Arc<Group>,
     source: Arc<dyn Source>,
+    registrar: Option<Arc<Registrar>>,
     budget: Arc<Budget>,
     wanted: Arc<Notify>,
     /// The head is to be looked at with each heartbeat: something is about to change.
@@ -210,7 +206,12 @@ impl Claiming {
         let (start, at_once) = (self.source.start(), self.at_once(&shards));
         let wanted = Wanted { known: &shards, seen: before.number, start: &start, gone: &gone, at_once: &at_once };
         for pack in self.group.claim(&wanted).await? {
-            self.group.publish_adopted(&pack, &self.budget).await?;
+            let keys = self.group.publish_adopted(&pack, &self.budget).await?;
+            // Shards wait for this pack to be cleared: it does not wait for a catalogue.
+            if let Some(registrar) = &self.registrar {
+                registrar.add(keys.iter().map(String::as_str));
+            }
+            self.group.clear(&BTreeSet::from([pack.id])).await?;
         }
         let head = self.group.seen();
         let is_free = |id: &ShardId| head.shards.get(id).is_some_and(|shard| shard.owner.is_none());

@@ -16,7 +16,7 @@ use firemain::position::Position;
 use firemain::retry::Patience;
 use firemain::source::kinesis::{KinesisSource, Limits};
 use firemain::source::{ReadAhead, SourceError};
-use firemain::table::Schema;
+use firemain::table::tabulate::Tabulator;
 use firemain::worker::compute::Compute;
 use firemain::worker::{Parts, Settings};
 use object_store::ObjectStore;
@@ -138,6 +138,7 @@ impl World {
             snapshots_kept: self.plan.snapshots_kept,
             flush: self.plan.flush.clone(),
             format: Format { kind: FormatKind::Json, compression: Compression::None, level: 0 },
+            bloom_filters: Arc::default(),
             errors: "errors".into(),
             drain: false,
             compute: Compute::Inline,
@@ -175,7 +176,8 @@ impl World {
             source: Arc::new(source.with_limits(limits)),
             storage: Storage::new(Arc::new(process.line.clone()), true, clock, patience),
             decoder: Arc::new(Decoder::new(decode)),
-            schema: Schema::log_events(),
+            tabulator: Tabulator::log_events(),
+            registrar: None,
             settings: process.parts.clone(),
         })
     }

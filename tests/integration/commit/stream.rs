@@ -103,6 +103,7 @@ impl Worker {
         let adopted = self.group.claim(&wanted).await?;
         for pack in adopted {
             self.group.publish_adopted(&pack, &Budget::new(1 << 20)).await?;
+            self.group.clear(&BTreeSet::from([pack.id])).await?;
         }
         let head = self.group.seen();
         self.at = head.owned_by(self.group.id()).map(|(id, shard)| (id.clone(), shard.position.clone())).collect();

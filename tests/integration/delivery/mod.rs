@@ -3,6 +3,7 @@
 mod crash;
 mod flow;
 mod lake;
+mod registering;
 mod script;
 mod seen;
 
@@ -18,7 +19,7 @@ use firemain::config::{Compression, FlushConfig, Format, FormatKind};
 use firemain::decode::{DecodeConfig, Decoder, Payloads};
 use firemain::partition::KeyLimits;
 use firemain::retry::Patience;
-use firemain::table::Schema;
+use firemain::table::tabulate::Tabulator;
 use firemain::worker::compute::Compute;
 use firemain::worker::{Parts, Settings};
 use object_store::ObjectStore;
@@ -48,6 +49,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
         snapshots_kept: KEPT,
         flush,
         format: Format { kind: FormatKind::Json, compression: Compression::None, level: 0 },
+        bloom_filters: Arc::default(),
         errors: "errors".into(),
         drain,
         compute: Compute::Threads(2),
@@ -63,7 +65,8 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
             keys,
             payloads: Payloads::Envelopes,
         })),
-        schema: Schema::log_events(),
+        tabulator: Tabulator::log_events(),
+        registrar: None,
         settings,
     }
 }

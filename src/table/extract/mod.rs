@@ -1,0 +1,148 @@
+//! Takes the values of a row out of a message: by JSON, by delimiters, or by regular expressions.
+//!
+//! Invariant: a message makes all its values or a [`Mismatch`]; none becomes null by being wrong. No bytes make it
+//! panic. Absent on purpose: what becomes of a message that does not match.
+
+mod delimited;
+mod json;
+mod pattern;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+pub use self::delimited::Delimited;
+pub use self::json::{Json, Place};
+pub use self::pattern::{Patterns, grok};
+
+use super::cells::{self, Slot, Span};
+use super::convert::{BadValue, Conversion, Lies};
+
+/// How messages become rows.
+#[derive(Debug)]
+pub struct Extractor {
+    pub parser: Parser,
+    /// The columns that it fills, in the order of their cells.
+    pub targets: Vec<Target>,
+}
+
+#[derive(Debug)]
+pub enum Parser {
+    Json(Json),
+    Delimited(Delimited),
+    Patterns(Patterns),
+}
+
+/// A column that is filled from the message.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub column: String,
+    pub required: bool,
+    pub conversion: Conversion,
+}
+
+/// Why a message is no row of the table: a sentence for a person, with a part of the value at most.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Mismatch {
+    #[error("the message is not a JSON object")]
+    NoObject,
+    #[error("the message has {found} fields, of {wanted}")]
+    Fields { found: usize, wanted: usize },
+    #[error("the message has more than one line")]
+    Lines,
+    #[error("the message does not match {0}")]
+    NoMatch(&'static str),
+    #[error("{column}: {shown} {why}")]
+    Value { column: String, shown: String, why: BadValue },
+    #[error("{column}: there is no value, and it is required")]
+    Missing { column: String },
+}
+
+/// Working memory of one thread.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    slots: Vec<Slot>,
+    /// Texts that are not in the message as they are.
+    arena: Vec<u8>,
+    delimited: delimited::Scratch,
+}
+
+impl Extractor {
+    /// How messages are read, in a word.
+    pub fn kind(&self) -> &'static str {
+        match &self.parser {
+            Parser::Json(_) => "json",
+            Parser::Delimited(_) => "delimited",
+            Parser::Patterns(Patterns::Regex(_)) => "regex",
+            Parser::Patterns(Patterns::Grok(_)) => "grok",
+        }
+    }
+
+    /// Appends the cells of a message to `cells`; nothing when it does not match.
+    pub fn extract(&self, scratch: &mut Scratch, message: &str, cells: &mut Vec<u8>) -> Result<(), Mismatch> {
+        let Scratch { slots, arena, delimited } = scratch;
+        slots.clear();
+        slots.resize(self.targets.len(), Slot::Null);
+        arena.clear();
+        let mut row = Row { targets: &self.targets, slots, arena };
+        match &self.parser {
+            Parser::Json(json) => json.read(message, &mut row)?,
+            Parser::Delimited(fields) => fields.read(delimited, message, &mut row)?,
+            Parser::Patterns(patterns) => patterns.read(message, &mut row)?,
+        }
+        let missing =
+            self.targets.iter().zip(row.slots.iter()).find(|(target, slot)| target.required && **slot == Slot::Null);
+        if let Some((target, _)) = missing {
+            return Err(Mismatch::Missing { column: target.column.clone() });
+        }
+        for slot in row.slots.iter() {
+            cells::write(*slot, row.arena, cells);
+        }
+        Ok(())
+    }
+}
+
+/// The row that is being filled.
+struct Row<'r> {
+    targets: &'r [Target],
+    slots: &'r mut Vec<Slot>,
+    arena: &'r mut Vec<u8>,
+}
+
+impl Row<'_> {
+    /// Fills a column from a text, which is not copied when it lies in the message.
+    fn text(&mut self, target: usize, text: &str, lies: Lies) -> Result<(), Mismatch> {
+        let Target { column, conversion, .. } = &self.targets[target];
+        self.slots[target] = match conversion.is_absent(text) {
+            true => Slot::Null,
+            false => conversion.text(text, lies, self.arena).map_err(|why| bad_value(column, text, why))?,
+        };
+        Ok(())
+    }
+
+    /// Copies a text to where it can be pointed at.
+    fn keep(&mut self, text: &str) -> Lies {
+        let at = self.arena.len();
+        self.arena.extend_from_slice(text.as_bytes());
+        Lies::InArena(Span { at: narrow(at), len: narrow(text.len()) })
+    }
+}
+
+fn bad_value(column: &str, text: &str, why: BadValue) -> Mismatch {
+    Mismatch::Value { column: column.to_owned(), shown: Shown(text).to_string(), why }
+}
+
+fn narrow(len: usize) -> u32 {
+    u32::try_from(len).expect("a message has less than 4 GiB")
+}
+
+/// The beginning of a value in quotes, escaped.
+struct Shown<'a>(&'a str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const MOST: usize = 40;
+        let end = self.0.char_indices().nth(MOST).map_or(self.0.len(), |(at, _)| at);
+        write!(f, "\"{}\"{}", self.0[..end].escape_debug(), if end < self.0.len() { "…" } else { "" })
+    }
+}

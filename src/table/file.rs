@@ -1,0 +1,483 @@
+//! Schema files: read, checked, and said to be wrong with the line and the field.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::FixedOffset;
+use serde::Deserialize;
+use serde::de::{DeserializeOwned, Deserializer, Error as _};
+use serde_json::value::RawValue;
+
+use super::convert::{self, Conversion, TimeFormat};
+use super::extract::{self, Delimited, Extractor, Json, Parser, Patterns, Place, Target};
+use super::kind::Type;
+use super::{Column, Field, PartitionColumn, Schema, Source};
+
+/// Bytes of a table's or a column's name: Glue takes 255.
+const LONGEST_NAME: usize = 255;
+/// The columns that are in every key, in the order of its folders.
+const PARTITIONS: [&str; 3] = ["log_group", "dt", "hour"];
+/// A column of this name has the whole message.
+const MESSAGE: &str = "message";
+
+/// Why a schema file is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}:{line}:{column}: {why}")]
+pub struct SchemaError {
+    pub file: String,
+    /// From 1, in characters.
+    pub line: usize,
+    pub column: usize,
+    pub why: String,
+}
+
+/// A value, and how it stands in the file.
+struct At<'a, T> {
+    raw: &'a str,
+    value: T,
+}
+
+impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for At<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        // Without the place inside of it, which the error around says better.
+        let value = serde_json::from_str(raw).map_err(|error| D::Error::custom(without_place(&error)))?;
+        Ok(Self { raw, value })
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File<'a> {
+    #[serde(borrow)]
+    name: At<'a, String>,
+    version: u32,
+    #[serde(default)]
+    description: String,
+    #[serde(borrow)]
+    columns: Vec<ColumnEntry<'a>>,
+    #[serde(borrow)]
+    partitions: Vec<PartitionEntry<'a>>,
+    /// Nothing is taken out of the message without it.
+    #[serde(borrow)]
+    parse: Option<Parse<'a>>,
+    #[serde(borrow)]
+    keep_message: Option<At<'a, bool>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ColumnEntry<'a> {
+    #[serde(borrow)]
+    name: At<'a, String>,
+    #[serde(borrow, rename = "type")]
+    kind: At<'a, String>,
+    #[serde(default)]
+    required: bool,
+    #[serde(default)]
+    description: String,
+    #[serde(borrow)]
+    from: Option<At<'a, String>>,
+    #[serde(borrow)]
+    format: Option<At<'a, String>>,
+    #[serde(borrow)]
+    zone: Option<At<'a, String>>,
+    #[serde(borrow)]
+    separator: Option<At<'a, char>>,
+    #[serde(borrow)]
+    absent: Option<At<'a, Vec<String>>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartitionEntry<'a> {
+    #[serde(borrow)]
+    name: At<'a, String>,
+    #[serde(borrow, rename = "type")]
+    kind: At<'a, String>,
+    #[serde(default)]
+    description: String,
+}
+
+/// How a message becomes a row.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+enum Parse<'a> {
+    #[serde(borrow)]
+    Json(JsonEntry<'a>),
+    #[serde(borrow)]
+    Delimited(DelimitedEntry<'a>),
+    #[serde(borrow)]
+    Regex(RegexEntry<'a>),
+    #[serde(borrow)]
+    Grok(GrokEntry<'a>),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct JsonEntry<'a> {
+    /// The column for all other members.
+    #[serde(borrow)]
+    rest: Option<At<'a, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DelimitedEntry<'a> {
+    #[serde(borrow)]
+    delimiter: At<'a, char>,
+    #[serde(borrow)]
+    quote: Option<At<'a, char>>,
+    /// Those of a message, in their order.
+    #[serde(borrow)]
+    fields: Vec<At<'a, String>>,
+    /// Others that a table may name instead.
+    #[serde(default)]
+    known: Vec<String>,
+    /// Whether further fields are left out.
+    #[serde(default)]
+    more: bool,
+    #[serde(default)]
+    absent: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegexEntry<'a> {
+    #[serde(borrow)]
+    patterns: Vec<At<'a, String>>,
+    #[serde(default)]
+    absent: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrokEntry<'a> {
+    #[serde(borrow)]
+    patterns: Vec<At<'a, String>>,
+    /// Patterns of one's own, by name.
+    #[serde(default)]
+    definitions: std::collections::BTreeMap<String, String>,
+    #[serde(default)]
+    absent: Vec<String>,
+}
+
+/// Reads a schema file; `fields` are the names of a delimited message's fields in another order than the file has.
+pub fn parse(file: &str, text: &str, fields: Option<&[String]>) -> Result<Schema, SchemaError> {
+    let reader = Reader { file, text };
+    let entries: File<'_> = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+    reader.schema(entries, fields)
+}
+
+/// Reads the schema of the error prefix, whose columns are the fields of rejections.
+pub fn errors(file: &str, text: &str) -> Result<Schema, SchemaError> {
+    let entries: File<'_> = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+    let column = |entry: ColumnEntry<'_>| Column {
+        key: entry.from.map_or_else(|| entry.name.value.clone(), |from| from.value),
+        kind: Type::parse(&entry.kind.value).unwrap_or(Type::String),
+        name: entry.name.value,
+        required: entry.required,
+        description: entry.description,
+        source: Source::Rejection,
+    };
+    Ok(Schema {
+        name: entries.name.value,
+        version: entries.version,
+        description: entries.description,
+        columns: entries.columns.into_iter().map(column).collect(),
+        partitions: entries.partitions.into_iter().map(partition).collect(),
+        rows: None,
+    })
+}
+
+fn partition(entry: PartitionEntry<'_>) -> PartitionColumn {
+    PartitionColumn { name: entry.name.value, kind: Type::String, description: entry.description }
+}
+
+fn syntax(file: &str, error: &serde_json::Error) -> SchemaError {
+    SchemaError { file: file.to_owned(), line: error.line(), column: error.column(), why: without_place(error) }
+}
+
+/// What an error says, without "at line 1 column 2".
+fn without_place(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    text.rsplit_once(" at line ").map_or(text.clone(), |(why, _)| why.to_owned())
+}
+
+struct Reader<'a> {
+    file: &'a str,
+    text: &'a str,
+}
+
+impl<'a> Reader<'a> {
+    fn schema(&self, entries: File<'a>, fields: Option<&[String]>) -> Result<Schema, SchemaError> {
+        let File { name, version, description, columns, partitions, parse, keep_message } = entries;
+        if !is_name(&name.value) {
+            return Err(self.wrong(name.raw, BAD_NAME.to_owned()));
+        }
+        let mut names = HashSet::new();
+        for name in columns.iter().map(|column| &column.name).chain(partitions.iter().map(|column| &column.name)) {
+            if !is_name(&name.value) {
+                return Err(self.wrong(name.raw, BAD_NAME.to_owned()));
+            }
+            if !names.insert(name.value.clone()) {
+                return Err(self.wrong(name.raw, format!("column {:?} is there twice: keep one", name.value)));
+            }
+        }
+        let partitions = self.partitions(partitions, name.raw)?;
+        let keeps = columns.iter().find(|column| column.name.value == MESSAGE && column.from.is_none());
+        match (keep_message.as_ref().is_none_or(|keep| keep.value), keeps) {
+            (true, None) => {
+                let why = "there is no column `message`, which has the event's text: add it (a required string), or say \
+                           \"keep_message\": false";
+                return Err(self.wrong(keep_message.map_or(name.raw, |keep| keep.raw), why.to_owned()));
+            }
+            (false, Some(column)) => {
+                let why = "\"keep_message\" is false, and here is the column `message`: remove one of the two";
+                return Err(self.wrong(column.name.raw, why.to_owned()));
+            }
+            _ => {}
+        }
+        let absent = match &parse {
+            Some(Parse::Delimited(entry)) => entry.absent.clone(),
+            Some(Parse::Regex(entry)) => entry.absent.clone(),
+            Some(Parse::Grok(entry)) => entry.absent.clone(),
+            Some(Parse::Json(_)) | None => Vec::new(),
+        };
+        let (mut targets, mut froms, mut parsed) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in &columns {
+            let (column, target) = self.column(entry, targets.len(), &absent, parse.is_some())?;
+            parsed.push(column);
+            if let Some(target) = target {
+                targets.push(target);
+                froms.push(entry.from.as_ref().unwrap_or(&entry.name));
+            }
+        }
+        let rows = match parse {
+            Some(parse) => Some(Extractor { parser: self.parser(parse, &froms, &targets, fields)?, targets }),
+            None => None,
+        };
+        Ok(Schema { name: name.value, version, description, columns: parsed, partitions, rows: rows.map(Arc::new) })
+    }
+
+    /// Those of the lake, which every table has.
+    fn partitions(
+        &self,
+        entries: Vec<PartitionEntry<'a>>,
+        place: &'a str,
+    ) -> Result<Vec<PartitionColumn>, SchemaError> {
+        let wrong = entries
+            .iter()
+            .zip(PARTITIONS)
+            .find(|(entry, name)| entry.name.value != *name || entry.kind.value != "string");
+        let place = wrong.map_or(place, |(entry, _)| entry.name.raw);
+        if wrong.is_some() || entries.len() != PARTITIONS.len() {
+            let why = format!("the partitions are {}, in this order, each a string", PARTITIONS.join(", "));
+            return Err(self.wrong(place, why));
+        }
+        Ok(entries.into_iter().map(partition).collect())
+    }
+
+    /// A column, and how it is filled when that is from the message.
+    fn column(
+        &self,
+        entry: &ColumnEntry<'a>,
+        cell: usize,
+        absent: &[String],
+        is_parsed: bool,
+    ) -> Result<(Column, Option<Target>), SchemaError> {
+        let kind = Type::parse(&entry.kind.value).ok_or_else(|| {
+            let why = format!("unknown type {:?}: use one of {}", entry.kind.value, Type::known());
+            self.wrong(entry.kind.raw, why)
+        })?;
+        let (name, required, description) = (entry.name.value.clone(), entry.required, entry.description.clone());
+        let column = |source| Column { key: name.clone(), name, kind, required, description, source };
+        if entry.from.is_none()
+            && let Some(field) = Field::parse(&entry.name.value)
+        {
+            if kind != field.kind() {
+                return Err(
+                    self.wrong(entry.kind.raw, format!("the event's {field} is a {}, not a {kind}", field.kind()))
+                );
+            }
+            if required && !field.always_there() {
+                return Err(self.wrong(entry.name.raw, format!("not every event has a {field}: it can't be required")));
+            }
+            return Ok((column(Source::Event(field)), None));
+        }
+        if !is_parsed {
+            let why = format!(
+                "an event has no {}: use one of {}, or say how to \"parse\" the message",
+                entry.name.value,
+                Field::known()
+            );
+            return Err(self.wrong(entry.name.raw, why));
+        }
+        let conversion = self.conversion(entry, kind, absent)?;
+        let target = Target { column: entry.name.value.clone(), required, conversion };
+        Ok((column(Source::Message { cell }), Some(target)))
+    }
+
+    fn conversion(&self, entry: &ColumnEntry<'a>, kind: Type, absent: &[String]) -> Result<Conversion, SchemaError> {
+        let is_time = matches!(kind, Type::Timestamp | Type::Date);
+        let misplaced = [
+            entry.format.as_ref().filter(|_| !is_time).map(|at| (at.raw, "only a timestamp or a date has a format")),
+            entry.zone.as_ref().filter(|_| !is_time).map(|at| (at.raw, "only a timestamp or a date has a zone")),
+            entry
+                .separator
+                .as_ref()
+                .filter(|_| kind != Type::Strings)
+                .map(|at| (at.raw, "only a list has a separator")),
+        ];
+        if let Some((place, why)) = misplaced.into_iter().flatten().next() {
+            return Err(self.wrong(place, why.to_owned()));
+        }
+        let time = match &entry.format {
+            Some(format) => TimeFormat::parse(&format.value).map_err(|why| self.wrong(format.raw, why))?,
+            None => TimeFormat::default(),
+        };
+        let zone = match &entry.zone {
+            Some(zone) => convert::zone(&zone.value).ok_or_else(|| {
+                self.wrong(zone.raw, format!("{:?} is no offset: give one such as \"+02:00\", or \"UTC\"", zone.value))
+            })?,
+            None => FixedOffset::east_opt(0).expect("none is in range"),
+        };
+        let absent = entry.absent.as_ref().map_or_else(|| absent.to_vec(), |absent| absent.value.clone());
+        Ok(Conversion { kind, absent, time, zone, separator: entry.separator.as_ref().map_or(',', |at| at.value) })
+    }
+
+    fn parser(
+        &self,
+        parse: Parse<'a>,
+        froms: &[&At<'a, String>],
+        targets: &[Target],
+        fields: Option<&[String]>,
+    ) -> Result<Parser, SchemaError> {
+        if let (Some(_), Parse::Json(_) | Parse::Regex(_) | Parse::Grok(_)) = (fields, &parse) {
+            return Err(self.wrong(self.text, "its messages are not delimited: `fields` has no meaning".to_owned()));
+        }
+        match parse {
+            Parse::Json(entry) => self.json(entry, froms, targets),
+            Parse::Delimited(entry) => self.delimited(entry, froms, targets, fields),
+            Parse::Regex(entry) => {
+                let compile = |pattern: &At<'a, String>| {
+                    regex::Regex::new(&pattern.value)
+                        .map_err(|error| self.wrong(pattern.raw, last_line(&error.to_string())))
+                };
+                let regexes: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
+                let names = regexes.iter().flat_map(|regex| regex.capture_names().flatten()).collect();
+                let groups = self.groups(&names, &entry.patterns, froms, targets)?;
+                Ok(Parser::Patterns(Patterns::of_regexes(regexes, &groups)))
+            }
+            Parse::Grok(entry) => {
+                let compile = |pattern: &At<'a, String>| {
+                    extract::grok(&pattern.value, &entry.definitions).map_err(|why| self.wrong(pattern.raw, why))
+                };
+                let patterns: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
+                let names = patterns.iter().flat_map(grok::Pattern::capture_names).collect();
+                let groups = self.groups(&names, &entry.patterns, froms, targets)?;
+                Ok(Parser::Patterns(Patterns::of_grok(patterns, &groups)))
+            }
+        }
+    }
+
+    fn json(&self, entry: JsonEntry<'a>, froms: &[&At<'a, String>], targets: &[Target]) -> Result<Parser, SchemaError> {
+        let rest = match &entry.rest {
+            Some(rest) => {
+                let at = targets
+                    .iter()
+                    .position(|target| target.column == rest.value && target.conversion.kind == Type::String);
+                Some(at.ok_or_else(|| {
+                    self.wrong(rest.raw, format!("there is no column {:?} of type string", rest.value))
+                })?)
+            }
+            None => None,
+        };
+        let places =
+            froms.iter().enumerate().map(|(column, from)| (rest != Some(column)).then(|| Place::parse(&from.value)));
+        Ok(Parser::Json(Json::new(&places.collect::<Vec<_>>(), rest)))
+    }
+
+    fn delimited(
+        &self,
+        entry: DelimitedEntry<'a>,
+        froms: &[&At<'a, String>],
+        targets: &[Target],
+        order: Option<&[String]>,
+    ) -> Result<Parser, SchemaError> {
+        let ascii = |at: &At<'a, char>| {
+            u8::try_from(at.value)
+                .ok()
+                .filter(u8::is_ascii)
+                .ok_or_else(|| self.wrong(at.raw, "an ASCII character is wanted".to_owned()))
+        };
+        let (delimiter, quote) = (ascii(&entry.delimiter)?, entry.quote.as_ref().map(ascii).transpose()?);
+        let usual: Vec<&str> = entry.fields.iter().map(|field| field.value.as_str()).collect();
+        let known: Vec<&str> = usual.iter().copied().chain(entry.known.iter().map(String::as_str)).collect();
+        let fields: Vec<&str> = order.map_or(usual, |order| order.iter().map(String::as_str).collect());
+        if let Some(unknown) = fields.iter().find(|field| !known.contains(field)) {
+            let why = format!("there is no field {unknown:?}: the schema has {}", known.join(", "));
+            return Err(self.wrong(self.text, why));
+        }
+        if let Some((from, target)) = froms.iter().zip(targets).find(|(from, _)| !known.contains(&from.value.as_str()))
+        {
+            return Err(
+                self.wrong(from.raw, format!("column {:?}: no field is called {:?}", target.column, from.value))
+            );
+        }
+        let map = targets.iter().zip(froms).find(|(target, _)| target.conversion.kind == Type::StringMap);
+        if let Some((_, from)) = map {
+            return Err(self.wrong(from.raw, "a map comes from JSON only".to_owned()));
+        }
+        let columns = |field: &str| {
+            froms.iter().enumerate().filter(|(_, from)| from.value == field).map(|(column, _)| column).collect()
+        };
+        let fields = fields.into_iter().map(columns).collect();
+        Ok(Parser::Delimited(Delimited { delimiter, quote, fields, more: entry.more }))
+    }
+
+    /// The group that fills each column; `names` are those that there are.
+    fn groups<'f>(
+        &self,
+        names: &HashSet<&str>,
+        places: &[At<'a, String>],
+        froms: &[&'f At<'a, String>],
+        targets: &[Target],
+    ) -> Result<Vec<&'f str>, SchemaError> {
+        if places.is_empty() {
+            return Err(self.wrong(self.text, "\"patterns\" is empty: give at least one".to_owned()));
+        }
+        for (from, target) in froms.iter().zip(targets) {
+            if !names.contains(from.value.as_str()) {
+                let why = format!("column {:?}: no group of a pattern is called {:?}", target.column, from.value);
+                return Err(self.wrong(from.raw, why));
+            }
+            if target.conversion.kind == Type::StringMap {
+                return Err(self.wrong(from.raw, "a map comes from JSON only".to_owned()));
+            }
+        }
+        Ok(froms.iter().map(|from| from.value.as_str()).collect())
+    }
+
+    /// An error at a part of the text.
+    fn wrong(&self, part: &str, why: String) -> SchemaError {
+        let offset = (part.as_ptr() as usize).saturating_sub(self.text.as_ptr() as usize);
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let (line, column) = (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1);
+        SchemaError { file: self.file.to_owned(), line, column, why }
+    }
+}
+
+const BAD_NAME: &str = "a name is of lower-case letters, digits and underscores, and begins with a letter";
+
+/// What Athena, Glue, Trino and Spark all take without quoting, and DuckDB and S3 as they are.
+pub fn is_name(name: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
+        && name.as_bytes()[0].is_ascii_lowercase()
+}
+
+fn last_line(text: &str) -> String {
+    text.lines().last().unwrap_or_default().trim().to_owned()
+}
