@@ -9,13 +9,19 @@ import duckdb_extension_httpfs
 from servers import BUCKET, KEY, SECRET, Run, Servers, until
 
 
+def connect(s3_port):
+    """DuckDB, with what it takes to read the bucket."""
+    extension = next(Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension"))
+    sql = duckdb.connect(config={"allow_unsigned_extensions": "true"})
+    sql.execute(f"LOAD '{extension}'")
+    sql.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{KEY}', SECRET '{SECRET}', URL_STYLE 'path', "
+                f"ENDPOINT '127.0.0.1:{s3_port}', USE_SSL false)")
+    return sql
+
+
 def query(servers, prefix, columns, kind="parquet", rest="", values=()):
     """Asks DuckDB about the rows of a lake."""
-    extension = next(Path(duckdb_extension_httpfs.__path__[0]).rglob("httpfs.duckdb_extension"))
-    with duckdb.connect(config={"allow_unsigned_extensions": "true"}) as sql:
-        sql.execute(f"LOAD '{extension}'")
-        sql.execute(f"CREATE SECRET (TYPE s3, KEY_ID '{KEY}', SECRET '{SECRET}', URL_STYLE 'path', "
-                    f"ENDPOINT '127.0.0.1:{servers.s3}', USE_SSL false)")
+    with connect(servers.s3) as sql:
         reader = "read_parquet" if kind == "parquet" else "read_json"
         suffix = "parquet" if kind == "parquet" else "json.gz"
         hive = "hive_partitioning=true, hive_types={log_group: VARCHAR, dt: VARCHAR, hour: VARCHAR}"

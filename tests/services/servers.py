@@ -58,27 +58,35 @@ def client(service, port, retries=5):
                         aws_access_key_id=KEY, aws_secret_access_key=SECRET)
 
 
+def seaweedfs(folder: Path):
+    """Starts it, with the bucket, and returns its port when it answers."""
+    port = free_port()
+    others = ["s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
+              "filer.port.grpc", "admin.port", "admin.port.grpc"]
+    start([shutil.which("weed"), f"-logdir={folder}", "mini", f"-dir={folder}", "-ip=127.0.0.1",
+           "-ip.bind=127.0.0.1", f"-bucket={BUCKET}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
+           "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", "-master.telemetry=false",
+           f"-s3.port={port}", *(f"-{name}={free_port()}" for name in others)], folder / "log",
+          os.environ | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
+    until(lambda: client("s3", port, 0).put_object(Bucket=BUCKET, Key="ready", Body=b"1"), "SeaweedFS answers")
+    return port
+
+
 class Servers:
     def __init__(self, folder: Path, kinesis_binary: str):
-        self.s3, self.kinesis, self.moto = free_port(), free_port(), free_port()
-        others = ["s3.port.grpc", "master.port", "master.port.grpc", "volume.port", "volume.port.grpc", "filer.port",
-                  "filer.port.grpc", "admin.port", "admin.port.grpc"]
-        start([shutil.which("weed"), f"-logdir={folder / 's3'}", "mini", f"-dir={folder / 's3'}", "-ip=127.0.0.1",
-               "-ip.bind=127.0.0.1", f"-bucket={BUCKET}", "-s3.autoCreateBucket=false", "-s3.port.iceberg=0",
-               "-s3.port.lance=0", "-admin.ui=false", "-webdav=false", "-master.telemetry=false",
-               f"-s3.port={self.s3}", *(f"-{name}={free_port()}" for name in others)], folder / "s3" / "log",
-              os.environ | {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET})
+        self.kinesis, self.moto = free_port(), free_port()
         start([kinesis_binary, "--ignored", "--exact", "kinesis::serve"], folder / "kinesis" / "log",
               os.environ | {"KINESIS_PORT": str(self.kinesis)})
         start([shutil.which("moto_server"), "-H", "127.0.0.1", "-p", str(self.moto)], folder / "moto" / "log")
+        self.s3 = seaweedfs(folder / "s3")
         self.bucket = client("s3", self.s3)
-        until(lambda: client("s3", self.s3, 0).put_object(Bucket=BUCKET, Key="ready", Body=b"1"), "SeaweedFS answers")
         until(lambda: client("kinesis", self.kinesis, 0).list_streams(), "ferrokinesis answers")
         until(lambda: client("kinesis", self.moto, 0).list_streams(), "moto answers")
 
-    def environment(self, kinesis=None):
+    def environment(self, kinesis=None, glue=None):
         return {"PATH": os.environ["PATH"], "AWS_REGION": REGION, "AWS_ACCESS_KEY_ID": KEY,
                 "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{self.s3}",
+                "AWS_ENDPOINT_URL_GLUE": f"http://127.0.0.1:{glue or self.moto}",
                 "AWS_ENDPOINT_URL_KINESIS": f"http://127.0.0.1:{kinesis or self.kinesis}"}
 
 
@@ -90,6 +98,7 @@ class Case:
     lines: list[str]
     rng: Random
     folder: Path
+    logs: Path
 
     def moment(self, seconds):
         """About so long."""
@@ -100,11 +109,14 @@ class Run:
     """A running firemain, delivering one stream to one prefix of the bucket."""
     numbers = itertools.count(1)
 
-    def __init__(self, case: Case, stream, prefix, *args, kinesis=None, **settings):
-        env = case.servers.environment(kinesis) | {f"FIREMAIN_{name}": value for name, value in settings.items()}
-        command = [case.binary, "run", "--source", f"kinesis://{stream}", "--destination", f"s3://{BUCKET}/{prefix}"]
+    def __init__(self, case: Case, stream, prefix, *args, kinesis=None, glue=None, **settings):
+        env = case.servers.environment(kinesis, glue) | {f"FIREMAIN_{name}": value for name, value in settings.items()}
+        self.start(case, prefix, ["--source", f"kinesis://{stream}", *args], env)
+
+    def start(self, case: Case, prefix, args, env):
+        command = [case.binary, "run", "--destination", f"s3://{BUCKET}/{prefix}", *args]
         self.log = case.folder / f"{next(self.numbers):03}-{prefix}.log"
-        self.process = start([*command, *args], self.log, env | {"RUST_LOG": "info,firemain=debug"})
+        self.process = start(command, self.log, env | {"RUST_LOG": "info,firemain=debug"})
 
     def is_alive(self):
         return self.process.poll() is None
@@ -135,3 +147,22 @@ class Run:
 
     def tail(self):
         return f"{self.log}: {self.log.read_text()[-800:]}"
+
+
+class FileRun(Run):
+    """The same of files of records, with a configuration: a further one for each run of a prefix. It ends by itself."""
+
+    def __init__(self, case: Case, prefix, config: str, lines, *args, **env):
+        folder = case.folder / f"{prefix}-records"
+        folder.mkdir(exist_ok=True)
+        number = len(list(folder.iterdir()))
+        (folder / f"{number:03}.json").write_text("".join(f"{line}\n" for line in lines))
+        path = case.folder / f"{prefix}.toml"
+        path.write_text(f"{config}\n[source.file]\npaths = [\"{folder}/*.json\"]\n")
+        self.start(case, prefix, ["--config", path, *args], case.servers.environment() | env)
+
+    def refused(self, seconds=30):
+        """The last line of what it says when it does not begin."""
+        code = self.process.wait(seconds)
+        assert code not in (0, 101), f"exit {code}: {self.tail()}"
+        return f"exit {code}: {self.log.read_text().strip().splitlines()[-1]}"

@@ -7,11 +7,15 @@ import time
 import traceback
 from pathlib import Path
 
+from catalog import glue_down, glue_killed, glue_late, glued
 from crew import crew, drained_together, resharded, subscribers
+from evolution import evolved
+from masking import masked
 from producers import by_the_producer_library, without_envelopes
 from scenarios import (drained, idle, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
                        three_groups)
 from servers import Case, Servers, end, processes
+from tables import apache, typed
 
 
 def main():
@@ -43,7 +47,15 @@ def main():
              "three drains, fan-out": lambda case: drained_together(
                  case, "together-pushed", SOURCE__KINESIS__MODE="fan_out", SOURCE__KINESIS__CONSUMER_NAME="drains"),
              "aggregated records": by_the_producer_library,
-             "lines and JSON": without_envelopes}
+             "lines and JSON": without_envelopes,
+             "tables": typed,
+             "tables, a real access log": apache,
+             "masking": masked,
+             "Glue": glued,
+             "Glue is down": glue_down,
+             "Glue comes late": glue_late,
+             "Glue, killed before": glue_killed,
+             "schema evolution": evolved}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
@@ -59,7 +71,7 @@ def main():
             rng = random.Random(f"{options.seed}/{name}")
             began = time.monotonic()
             try:
-                told = scenario(Case(servers, str(options.firemain.resolve()), lines, rng, folder))
+                told = scenario(Case(servers, str(options.firemain.resolve()), lines, rng, folder, options.logs))
                 print(f"ok    {name:22} {told} ({time.monotonic() - began:.1f} s)", flush=True)
                 passed += 1
             except Exception as error:
