@@ -8,6 +8,7 @@ pub mod compute;
 mod decoding;
 mod flush;
 mod ownership;
+mod parts;
 pub mod policy;
 mod readers;
 mod registering;
@@ -22,99 +23,33 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
-use self::compute::Compute;
 use self::decoding::{Decoding, Done};
 use self::flush::{Committed, Flush, Turns};
 use self::ownership::{Ownership, View};
+pub use self::parts::{Parts, Report, Settings, WorkerError};
 use self::policy::{Fill, Policy, Reason};
 use self::readers::{Read, Readers};
 use self::registering::{Published, Registering};
 use self::shards::Shards;
 use crate::broken::{Broken, is_broken};
 use crate::buffer::{Budget, Buffers, Place};
-use crate::catalog::Registrar;
 use crate::commit::change::Commit;
-use crate::commit::group::{Group, GroupError, Joining};
-use crate::commit::peers::About;
+use crate::commit::group::{Group, Joining};
 use crate::commit::publish;
 use crate::commit::snapshot::PackId;
 use crate::commit::storage::Storage;
-use crate::config::{FlushConfig, Format};
-use crate::decode::{Counts, Decoder};
-use crate::encode::{EncodeError, EncodeSettings};
+use crate::config::FlushConfig;
+use crate::decode::Counts;
+use crate::encode::EncodeSettings;
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Retry;
-use crate::source::{Source, SourceError};
-use crate::table::tabulate::Tabulator;
+use crate::source::SourceError;
 
 /// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
 /// begins then, or half an interval ago, so that who lags behind still fills its objects. No source should rest for longer
 /// between two reads.
 pub const LONGEST_IDLE: Duration = Duration::from_secs(3);
-
-/// What a worker is made of.
-#[derive(Clone, Debug)]
-pub struct Parts {
-    pub source: Arc<dyn Source>,
-    pub storage: Storage,
-    pub decoder: Arc<Decoder>,
-    pub tabulator: Arc<Tabulator>,
-    /// Where partitions are registered, if anywhere.
-    pub registrar: Option<Arc<Registrar>>,
-    pub settings: Settings,
-}
-
-#[derive(Clone, Debug)]
-pub struct Settings {
-    pub group: String,
-    pub lease: Duration,
-    /// Snapshots of the state that collection leaves, usually [`crate::commit::log::KEPT`].
-    pub snapshots_kept: usize,
-    pub flush: FlushConfig,
-    pub format: Format,
-    /// Columns that get Bloom filters.
-    pub bloom_filters: Arc<[String]>,
-    /// The folder of rejections.
-    pub errors: Arc<str>,
-    /// End when everything that is there is committed.
-    pub drain: bool,
-    /// Where decoding and encoding run.
-    pub compute: Compute,
-    /// How long refusals are borne once the start has succeeded.
-    pub stuck_after: Duration,
-    pub about: About,
-}
-
-/// Why a worker ended before its time.
-#[derive(Debug, thiserror::Error)]
-pub enum WorkerError {
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    #[error(transparent)]
-    Group(#[from] GroupError),
-    #[error("rows can't be encoded: {0}")]
-    Encode(#[from] EncodeError),
-}
-
-impl WorkerError {
-    /// Taken for dead by another worker: nothing is lost, and a new worker may start in its place.
-    pub fn is_fenced(&self) -> bool {
-        matches!(self, Self::Group(GroupError::Fenced))
-    }
-}
-
-/// What a worker did in its life.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    pub counts: Counts,
-    pub commits: u64,
-    pub objects: u64,
-    /// Bytes of objects.
-    pub bytes: u64,
-    /// Positions that the stream had trimmed before they were read on from: each may be a loss.
-    pub expired: u64,
-}
 
 /// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
 pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
