@@ -19,7 +19,6 @@ pub mod encode;
 pub mod event;
 pub mod generate;
 pub mod gzip;
-pub mod lake;
 pub mod mask;
 pub mod partition;
 pub mod position;

@@ -19,7 +19,6 @@ use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{Config, Destination, SourceConfig};
 use crate::decode::{DecodeConfig, Decoder, Payloads};
-use crate::lake;
 use crate::mask::{Masker, Masking};
 use crate::retry::Patience;
 use crate::source::file::{FileSource, OPEN_FILES, Progress};
@@ -154,7 +153,6 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         about: about(),
     };
     let storage = Storage::new(opened.store, opened.attributes, clock, patience);
-    lake::check(&storage, &tabulator.tables, config.format.kind).await.map_err(fatal)?;
     Ok((Parts { source, storage, decoder, tabulator, registrar, settings }, progress))
 }
 

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::snapshot::{PackId, PackState, ShardState, Snapshot, WorkerId, WorkerState};
+use super::tables::{self, Contradiction, TableStates};
 use crate::broken::{Broken, is_broken};
 use crate::decode::Counts;
 use crate::event::{Millis, ShardId};
@@ -33,6 +34,8 @@ pub struct Commit {
     pub give_up: BTreeSet<ShardId>,
     /// Positions that the stream had trimmed before they were read on from.
     pub expired: u64,
+    /// The tables that the pack has rows of.
+    pub tables: TableStates,
 }
 
 /// What a worker wants to claim.
@@ -53,6 +56,8 @@ pub struct Wanted<'a> {
 /// Why a change is not legal on the head.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error(transparent)]
+    Table(#[from] Contradiction),
     #[error(
         "the group's state belongs to another source, {theirs}; this run reads {ours}: \
          choose another `group`, or another destination"
@@ -157,6 +162,7 @@ impl Snapshot {
                 shard.owner = None;
             }
         }
+        tables::learn(&mut next.tables, &commit.tables)?;
         let totals = &mut next.totals;
         totals.records += commit.counts.records;
         totals.events += commit.counts.events;

@@ -15,3 +15,4 @@ pub mod publish;
 pub mod share;
 pub mod snapshot;
 pub mod storage;
+pub mod tables;

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::tables::TableStates;
 use crate::event::{Millis, ShardId};
 use crate::position::Position;
 
@@ -94,6 +95,9 @@ pub struct Snapshot {
     /// Committed, and not yet known to be published.
     pub packs: Vec<PackState>,
     pub totals: Totals,
+    /// The tables that objects were committed to.
+    #[serde(default, skip_serializing_if = "TableStates::is_empty")]
+    pub tables: TableStates,
 }
 
 /// One try of one worker to make one transition: this pair is never used for another.
@@ -173,6 +177,7 @@ impl Snapshot {
             workers: BTreeMap::new(),
             packs: Vec::new(),
             totals: Totals::default(),
+            tables: TableStates::new(),
         }
     }
 

@@ -38,10 +38,12 @@ use crate::commit::group::{Group, Joining};
 use crate::commit::publish;
 use crate::commit::snapshot::PackId;
 use crate::commit::storage::Storage;
+use crate::commit::tables::{self, TableState, TableStates};
 use crate::config::FlushConfig;
 use crate::decode::Counts;
 use crate::encode::EncodeSettings;
 use crate::event::ShardId;
+use crate::partition::{Folder, Partition};
 use crate::position::Position;
 use crate::retry::Retry;
 use crate::source::SourceError;
@@ -65,8 +67,13 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
             return Ok(Report::default());
         }
     };
+    let states = parts.table_states();
+    if let Err(contradiction) = tables::learn(&mut group.seen().tables.clone(), &states) {
+        group.leave(BTreeSet::new()).await?;
+        return Err(contradiction.into());
+    }
     info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
-    Worker::new(parts, group).run(stop).await
+    Worker::new(parts, states, group).run(stop).await
 }
 
 /// What a task beside the loop came to.
@@ -77,6 +84,7 @@ struct Worker {
     group: Arc<Group>,
     budget: Arc<Budget>,
     encode: Arc<EncodeSettings>,
+    tables: TableStates,
     stream: Option<Arc<str>>,
     ownership: Ownership,
     readers: Readers,
@@ -107,7 +115,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(parts: Parts, group: Arc<Group>) -> Self {
+    fn new(parts: Parts, tables: TableStates, group: Arc<Group>) -> Self {
         let settings = &parts.settings;
         let heartbeat = (settings.lease / 3).min(Duration::from_secs(10));
         let FlushConfig { interval, open_partitions, buffer_bytes, .. } = settings.flush;
@@ -144,6 +152,7 @@ impl Worker {
             report: Report::default(),
             stream: parts.source.stream().map(Into::into),
             encode: Arc::new(encode),
+            tables,
             parts,
             group,
             budget,
@@ -346,7 +355,8 @@ impl Worker {
         }
         debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
         let (published, expired) = (std::mem::take(&mut self.published), std::mem::take(&mut self.expired));
-        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired };
+        let tables = taken.partitions.iter().filter_map(|(partition, _)| self.table_state(partition)).collect();
+        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired, tables };
         let flush = Flush { id, rows: taken.partitions, commit };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
         let compute = self.parts.settings.compute;
@@ -354,6 +364,12 @@ impl Worker {
         turns.begin();
         self.flushing.spawn(async move { flush::flush(&group, &encode, compute, flush, &turns).await });
         (self.since, self.shard_ended, self.published_since, self.surplus_since) = (None, None, None, None);
+    }
+
+    /// What is committed of the table of a partition.
+    fn table_state(&self, partition: &Partition) -> Option<(String, TableState)> {
+        let Folder::Table { table, .. } = &partition.folder else { return None };
+        self.tables.get(&**table).map(|state| (table.to_string(), state.clone()))
     }
 
     fn committed(&mut self, committed: Joined<Committed>) -> Result<(), WorkerError> {

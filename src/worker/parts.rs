@@ -1,5 +1,6 @@
 //! What a worker is made of, and what comes of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,10 +9,13 @@ use crate::catalog::Registrar;
 use crate::commit::group::GroupError;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
-use crate::config::{FlushConfig, Format};
+use crate::commit::tables::{Contradiction, TableState, TableStates};
+use crate::config::{FlushConfig, Format, FormatKind};
 use crate::decode::{Counts, Decoder};
 use crate::encode::EncodeError;
 use crate::source::{Source, SourceError};
+use crate::table::Schema;
+use crate::table::tables::Table;
 use crate::table::tabulate::Tabulator;
 
 /// What a worker is made of.
@@ -24,6 +28,23 @@ pub struct Parts {
     /// Where partitions are registered, if anywhere.
     pub registrar: Option<Arc<Registrar>>,
     pub settings: Settings,
+}
+
+impl Parts {
+    /// All tables that rows may go to, as the group remembers them.
+    pub fn table_states(&self) -> TableStates {
+        let format = match self.settings.format.kind {
+            FormatKind::Parquet => "parquet",
+            FormatKind::Json => "json",
+        };
+        let state = |table: &Table| {
+            let Schema { name, version, columns, .. } = &*table.schema;
+            let columns = columns.iter().map(|column| (column.name.clone(), column.kind.to_string())).collect();
+            let versions = BTreeMap::from([(format!("{name} v{version}"), columns)]);
+            (table.name.to_string(), TableState { format: format.to_owned(), versions })
+        };
+        self.tabulator.tables.iter().map(state).collect()
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -56,6 +77,8 @@ pub enum WorkerError {
     Group(#[from] GroupError),
     #[error("rows can't be encoded: {0}")]
     Encode(#[from] EncodeError),
+    #[error(transparent)]
+    Table(#[from] Contradiction),
 }
 
 impl WorkerError {
