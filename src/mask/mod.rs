@@ -103,8 +103,10 @@ enum Rule {
     Member,
     /// A name and `=`: its value follows.
     Pair,
-    /// The secret itself, or it is in the group, or what the check says.
-    Secret { group: Option<usize>, check: Option<Check> },
+    /// The secret itself, or it is in the group; `word`: it begins where a word does.
+    Secret { group: Option<usize>, word: bool },
+    /// What may hold a secret, and what says which part of it is one.
+    Checked(Check),
 }
 
 impl Masker {
@@ -116,19 +118,29 @@ impl Masker {
             let names = names(&config.fields)?;
             expressions.push(format!(r#"(?i-u:\\*["'](?:{names})\\*["'][ \t\r\n]*:[ \t\r\n]*)"#));
             rules.push(Rule::Member);
-            expressions.push(format!(r"(?i-u:\b(?:{names})[ \t]*=[ \t]*)"));
+            expressions.push(format!(r"(?i-u:(?:{names})[ \t]*=[ \t]*)"));
             rules.push(Rule::Pair);
         }
+        // Of two that match at one place the first counts: those last that may turn out to be nothing.
+        let mut checked = Vec::new();
         for name in &config.patterns {
-            let Some(Pattern { regex, check, .. }) = patterns::find(name) else {
+            let Some(Pattern { regex, check, word, .. }) = patterns::find(name) else {
                 return Err(BadMask::Pattern(name.clone(), NAMES.join(", ")));
             };
-            rules.push(Rule::Secret { group: secret_group(regex)?, check: *check });
-            expressions.push((*regex).to_owned());
+            if let Some(check) = check {
+                checked.push((*regex, Rule::Checked(*check)));
+            } else {
+                rules.push(Rule::Secret { group: secret_group(regex, false)?, word: *word });
+                expressions.push((*regex).to_owned());
+            }
         }
         for regex in &config.regexes {
-            rules.push(Rule::Secret { group: secret_group(regex)?, check: None });
+            rules.push(Rule::Secret { group: secret_group(regex, true)?, word: false });
             expressions.push(regex.clone());
+        }
+        for (regex, rule) in checked {
+            rules.push(rule);
+            expressions.push(regex.to_owned());
         }
         let regex = Regex::builder()
             .syntax(syntax::Config::new().utf8(false))
@@ -141,21 +153,27 @@ impl Masker {
     pub fn mask(&self, scratch: &mut Scratch, text: &[u8], out: &mut Vec<u8>) -> bool {
         let (cache, captures) =
             scratch.0.get_or_insert_with(|| (self.regex.create_cache(), self.regex.create_captures()));
-        // Up to here the text is in `out`, if anything is.
-        let (mut copied, mut from, mut masked) = (0, 0, false);
+        let mut done = Done { text, out, copied: 0, masked: false };
+        let mut from = 0;
         while let Some(found) = self.regex.search_with(cache, &Input::new(text).range(from..)) {
-            let Some(value) = self.value(cache, captures, text, &found, copied) else {
-                from = self.go_on_from(text, &found);
+            let Some(value) = self.value(cache, captures, text, &found, done.copied) else {
+                from = self.go_on_from(&found);
                 continue;
             };
-            out.extend_from_slice(&text[copied..value.range.start]);
-            self.replace(text, &value, out);
-            (copied, from, masked) = (value.range.end, value.range.end, true);
+            // What only tells that a secret follows may hold another.
+            let (mut before, to) = (found.start() + 1, value.range.start);
+            while before < to
+                && let Some(found) = self.regex.search_with(cache, &Input::new(text).range(before..to))
+            {
+                let other =
+                    self.value(cache, captures, text, &found, done.copied).filter(|other| other.range.end <= to);
+                before = other.as_ref().map_or_else(|| self.go_on_from(&found), |other| other.range.end);
+                other.iter().for_each(|other| self.replace(other, &mut done));
+            }
+            from = value.range.end;
+            self.replace(&value, &mut done);
         }
-        if masked {
-            out.extend_from_slice(&text[copied..]);
-        }
-        masked
+        done.finish()
     }
 
     /// What is to be replaced because of a match, from `floor` on; `None` if it is no secret after all.
@@ -169,8 +187,10 @@ impl Masker {
     ) -> Option<Value> {
         match &self.rules[found.pattern().as_usize()] {
             Rule::Member => value::of_member(text, found.range()),
+            Rule::Pair if !value::begins_word(text, found.start()) => None,
             Rule::Pair => value::of_pair(text, found.end()),
-            Rule::Secret { check: Some(check), .. } => value::bare(text, check(text, found.range())?, floor),
+            Rule::Checked(check) => value::bare(text, check(text, found.range())?, floor),
+            Rule::Secret { word: true, .. } if !value::begins_word(text, found.start()) => None,
             Rule::Secret { group: None, .. } => value::bare(text, found.range(), floor),
             Rule::Secret { group: Some(group), .. } => {
                 let again = Input::new(text).range(found.range()).anchored(Anchored::Pattern(found.pattern()));
@@ -181,25 +201,43 @@ impl Masker {
     }
 
     /// Where the search goes on behind what is no secret after all, and may still hold the beginning of one.
-    fn go_on_from(&self, text: &[u8], found: &Match) -> usize {
+    fn go_on_from(&self, found: &Match) -> usize {
         match &self.rules[found.pattern().as_usize()] {
-            // What is checked stands alone: none of them begins within a word or a number.
-            Rule::Secret { check: Some(_), .. } => {
-                let word = text[found.start()..].iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-                found.start() + word.max(1)
-            }
-            _ => found.start() + 1,
+            // Its value holds none, and a thousand backslashes before a name are looked at once.
+            Rule::Member => found.end(),
+            Rule::Pair | Rule::Secret { .. } | Rule::Checked(_) => found.start() + 1,
         }
     }
 
-    fn replace(&self, text: &[u8], value: &Value, out: &mut Vec<u8>) {
+    fn replace(&self, value: &Value, done: &mut Done<'_>) {
         let Value { range, quote } = value;
-        quote.open(out);
+        done.out.extend_from_slice(&done.text[done.copied..range.start]);
+        quote.open(done.out);
         match &self.replacement {
-            Replacement::Text(text) => out.extend_from_slice(text.as_bytes()),
-            Replacement::Hash { key } => hash(key, &quote.plain(&text[range.clone()]), out),
+            Replacement::Text(text) => done.out.extend_from_slice(text.as_bytes()),
+            Replacement::Hash { key } => hash(key, &quote.plain(&done.text[range.clone()]), done.out),
         }
-        quote.close(out);
+        quote.close(done.out);
+        (done.copied, done.masked) = (range.end, true);
+    }
+}
+
+/// A text that is being masked.
+struct Done<'t> {
+    text: &'t [u8],
+    out: &'t mut Vec<u8>,
+    /// Up to here the text is in `out`, if anything is.
+    copied: usize,
+    masked: bool,
+}
+
+impl Done<'_> {
+    /// Whether anything was replaced; if so, `out` is whole.
+    fn finish(self) -> bool {
+        if self.masked {
+            self.out.extend_from_slice(&self.text[self.copied..]);
+        }
+        self.masked
     }
 }
 
@@ -228,17 +266,16 @@ fn names(fields: &[String]) -> Result<String, BadMask> {
 }
 
 /// The index of the group that is the secret alone. The expression is compiled by itself for that, so that what is wrong
-/// with it is said of it.
-fn secret_group(regex: &str) -> Result<Option<usize>, BadMask> {
+/// with it is said of it. `utf8`: it matches whole characters, as what the user writes has to.
+fn secret_group(regex: &str, utf8: bool) -> Result<Option<usize>, BadMask> {
     let bad =
         |error: &regex_automata::meta::BuildError| BadMask::Regex { regex: regex.to_owned(), why: reasons(error) };
     let compiled =
-        Regex::builder().syntax(syntax::Config::new().utf8(false)).build(regex).map_err(|error| bad(&error))?;
+        Regex::builder().syntax(syntax::Config::new().utf8(utf8)).build(regex).map_err(|error| bad(&error))?;
     if compiled.is_match("") {
         return Err(BadMask::Empty(regex.to_owned()));
     }
-    let group = compiled.group_info().to_index(regex_automata::PatternID::ZERO, SECRET);
-    Ok(group)
+    Ok(compiled.group_info().to_index(regex_automata::PatternID::ZERO, SECRET))
 }
 
 /// An error and what it comes from, in one line.

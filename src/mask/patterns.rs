@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use super::value::begins_word;
+
 /// The part of what an expression found at this place that is a secret after all.
 pub type Check = fn(&[u8], Range<usize>) -> Option<Range<usize>>;
 
@@ -17,17 +19,27 @@ pub struct Pattern {
     /// With a group `secret` where something before or behind it only tells what it is.
     pub regex: &'static str,
     pub check: Option<Check>,
+    /// It begins where a word does. (Not by `\b`: the `n` of an escaped line end is a letter for that.)
+    pub word: bool,
 }
 
 const fn pattern(name: &'static str, regex: &'static str) -> Pattern {
-    Pattern { name, regex, check: None }
+    Pattern { name, regex, check: None, word: false }
+}
+
+const fn word(name: &'static str, regex: &'static str) -> Pattern {
+    Pattern { word: true, ..pattern(name, regex) }
+}
+
+const fn checked(name: &'static str, regex: &'static str, check: Check) -> Pattern {
+    Pattern { check: Some(check), ..pattern(name, regex) }
 }
 
 /// In alphabetical order.
 pub const PATTERNS: &[Pattern] = &[
     // Four letters for the kind of id, sixteen of base 32:
     // <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html>
-    pattern("aws_access_key", r"(?-u:\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b)"),
+    word("aws_access_key", r"(?-u:(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b)"),
     // Forty characters look like many things: only behind its name.
     pattern(
         "aws_secret_key",
@@ -39,24 +51,24 @@ pub const PATTERNS: &[Pattern] = &[
         r#"(?i-u:authorization\\*["']?[ \t]*[:=][ \t]*\\*["']?basic[ \t]+(?P<secret>[a-z0-9+/_-]{4,}={0,2}))"#,
     ),
     // RFC 6750, section 2.1.
-    pattern("bearer_token", r"(?i-u:\bbearer[ \t]+(?P<secret>[a-z0-9._~+/-]{8,}=*))"),
-    Pattern { name: "credit_card", regex: r"(?-u:[0-9](?:[ -]?[0-9]){12,18})", check: Some(card) },
+    word("bearer_token", r"(?i-u:bearer[ \t]+(?P<secret>[a-z0-9._~+/-]{8,}=*))"),
+    checked("credit_card", r"(?-u:[0-9](?:[ -]?[0-9]){12,18})", card),
     pattern("email", r"(?i-u:[a-z0-9._%+-]+@[a-z0-9](?:[a-z0-9-]*\.)+[a-z]{2,24}\b)"),
     // <https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/>
-    pattern("github_token", r"(?-u:\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})\b)"),
-    Pattern { name: "ipv4", regex: r"(?-u:[0-9]{1,3}(?:\.[0-9]{1,3}){3})", check: Some(ipv4) },
+    word("github_token", r"(?-u:(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})\b)"),
+    checked("ipv4", r"(?-u:[0-9]{1,3}(?:\.[0-9]{1,3}){3})", ipv4),
     // RFC 7519: three parts of base 64, of which the first two begin as `{"` does.
-    pattern("jwt", r"(?-u:\beyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
+    word("jwt", r"(?-u:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
     // RFC 7468; the line ends may be escaped.
     pattern(
         "private_key",
         r"(?-u:-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----(?P<secret>[A-Za-z0-9+/=:,\- \t\r\n\\]*?)(?:-----END|$))",
     ),
     // <https://api.slack.com/authentication/token-types>
-    pattern("slack_token", r"(?-u:\bxox[abeoprs]-[A-Za-z0-9-]{10,})"),
+    word("slack_token", r"(?-u:xox[abeoprs]-[A-Za-z0-9-]{10,})"),
     // RFC 3986, section 3.2.1: user:password@host.
     pattern("url_password", r#"(?-u:[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'\\<>]*:(?P<secret>[^\s/?#@"'\\<>]+)@)"#),
-    Pattern { name: "us_ssn", regex: r"(?-u:[0-9]{3}-[0-9]{2}-[0-9]{4})", check: Some(us_ssn) },
+    checked("us_ssn", r"(?-u:[0-9]{3}-[0-9]{2}-[0-9]{4})", us_ssn),
 ];
 
 /// Their names, in alphabetical order.
@@ -81,7 +93,7 @@ fn stands_alone(text: &[u8], at: &Range<usize>, joints: &[u8]) -> bool {
     // A dot at the end of a sentence joins nothing.
     let behind =
         text.get(at.end).filter(|byte| !joints.contains(byte) || text.get(at.end + 1).is_some_and(joins_digit));
-    !before.is_some_and(joins) && !behind.is_some_and(joins)
+    begins_word(text, at.start) && !before.is_some_and(|byte| joints.contains(byte)) && !behind.is_some_and(joins)
 }
 
 fn joins_digit(byte: &u8) -> bool {
@@ -90,6 +102,9 @@ fn joins_digit(byte: &u8) -> bool {
 
 /// As many of the digits as are the number of a card: what follows one may look like more of it.
 fn card(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
+    if !begins_word(text, at.start) {
+        return None;
+    }
     let found = text[at.clone()].iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
     let digits: Vec<(usize, u32)> = found.map(|(place, byte)| (at.start + place + 1, u32::from(byte - b'0'))).collect();
     (13..=digits.len()).rev().find_map(|count| {

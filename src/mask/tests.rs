@@ -205,6 +205,64 @@ fn what_follows_a_card_does_not_hide_it() {
     }
 }
 
+/// In JSON the last byte of an escape is a letter or a digit, which is no part of the word behind it.
+#[test]
+fn an_escape_before_a_secret_hides_nothing() {
+    let fields = masker(&["password"], &[], &[], Replacement::Text("#".to_owned()));
+    for escape in [r"\n", r"\t", r"\r", r"\u0026", r"\\n", r"\\\\n", r"\\u0026", "\n", " ", "&"] {
+        let text = format!(r#"{{"m":"a{escape}password=hunter2 b"}}"#);
+        assert_eq!(masked(&fields, &text), text.replace("hunter2", "#"));
+        for (name, secrets, _) in SAMPLES {
+            let masker = masker(&[], &[name], &[], Replacement::Text("#".to_owned()));
+            for sample in secrets.iter() {
+                let (before, rest) = sample.split_once('[').unwrap();
+                let (inside, behind) = rest.rsplit_once(']').unwrap();
+                let text = format!("x{escape}{before}{inside}{behind}");
+                assert!(!masked(&masker, &text).contains(inside), "{name}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
+fn escapes_in_a_value_end_it_only_where_they_stand_for_its_end() {
+    let masker = masker(&["token"], &[], &[], Replacement::Text("#".to_owned()));
+    for (text, expected) in [
+        (r#"{"m":"token=abc\/def ghi"}"#, r#"{"m":"token=# ghi"}"#),
+        (r#"{"m":"token=h\u00e9llo, x"}"#, r#"{"m":"token=#, x"}"#),
+        (r#"{"m":"token=abc\u0026user=x"}"#, r#"{"m":"token=#\u0026user=x"}"#),
+        (r#"{"m":"token=abc\nuser=x"}"#, r#"{"m":"token=#\nuser=x"}"#),
+        (r#"{"m":"{\"n\":\"token=abc\\u00e9\\/x\"}"}"#, r#"{"m":"{\"n\":\"token=#\"}"}"#),
+    ] {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+#[test]
+fn one_secret_does_not_hide_another() {
+    let names = ["credit_card", "email", "aws_access_key", "url_password"];
+    let masker = masker(&[], &names, &[], Replacement::Text("#".to_owned()));
+    assert_eq!(masked(&masker, "s3n://AKIAIOSFODNN7EXAMPLE:wJalr@bucket/x"), "s3n://#:#@bucket/x");
+    assert_eq!(masked(&masker, "to 5551234567890@sms.example.com"), "to #");
+}
+
+#[test]
+fn many_backslashes_take_no_longer_than_other_text() {
+    let masker = masker(&["password"], &["credit_card"], &[], Replacement::default());
+    // A minute and more if each were a beginning.
+    let text = format!(r#"{}"password":null {}"#, "\\".repeat(300_000), "1".repeat(300_000));
+    assert_eq!(masked(&masker, &text), text);
+}
+
+#[test]
+fn expressions_of_ones_own_match_whole_characters() {
+    let masker = masker(&[], &[], &[r"\w+@corp\.example"], Replacement::Text("#".to_owned()));
+    assert_eq!(masked(&masker, r"ACME\élodie@corp.example"), r"ACME\#");
+    let config = MaskConfig { regexes: vec!["TAN (?P<secret>(?-u:.))".to_owned()], ..MaskConfig::default() };
+    let error = Masker::new(&config).unwrap_err().to_string();
+    assert!(error.contains("pattern can match invalid UTF-8"), "{error}");
+}
+
 #[test]
 fn escapes_are_not_cut() {
     let masker = masker(&[], &["email"], &["[0-9]{4,}x", r"id-\w+\\"], Replacement::default());

@@ -83,10 +83,10 @@ pub fn of_pair(text: &[u8], at: usize) -> Option<Value> {
         return Some(string);
     }
     const ENDS: &[u8] = b" \t\r\n&;,\"'<>(){}[]|\\";
-    let mut end = end_of_token(text, at, ENDS);
+    let mut end = end_of_pair(text, at, ENDS);
     if SCHEMES.iter().any(|scheme| text[at..end].eq_ignore_ascii_case(scheme)) {
         let next = end + text[end..].iter().take_while(|byte| **byte == b' ').count();
-        end = end_of_token(text, next, ENDS);
+        end = end_of_pair(text, next, ENDS);
     }
     (end > at).then_some(Value { range: at..end, quote: Quote::Bare { depth: None } })
 }
@@ -98,8 +98,8 @@ pub fn bare(text: &[u8], found: Range<usize>, floor: usize) -> Option<Value> {
     let depth = depth_at(text, start);
     if let Some(escape) = unicode_escape(text, start, floor) {
         start = escape.end;
-    } else if backslashes_before(text, start, floor) / (depth + 1) % 2 == 1 {
-        // The n of `\n` is no letter.
+    } else if backslashes_before(text, start, floor) / (depth + 1) % 2 == 1 && text[start].is_ascii() {
+        // The n of `\n` is no letter. (What is not ASCII is no escape, and has more bytes.)
         start += 1;
     }
     if let Some(escape) = unicode_escape(text, end, start) {
@@ -116,6 +116,17 @@ fn unicode_escape(text: &[u8], at: usize, floor: usize) -> Option<Range<usize>> 
         |escape: &[u8]| matches!(escape, [b'\\', b'u', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit));
     let starts = at.saturating_sub(5).max(floor)..at;
     starts.map(|start| start..start + 6).find(|escape| text.get(escape.clone()).is_some_and(is_escape))
+}
+
+/// Whether a word begins here: the `n` of `\n` and the digits of `\u0026` belong to no word, at any depth.
+pub fn begins_word(text: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).map(|before| text[before]) else { return true };
+    let is_escape = matches!(before, b'b' | b'f' | b'n' | b'r' | b't') && text[..at - 1].ends_with(b"\\");
+    !(before.is_ascii_alphanumeric() || before == b'_')
+        || is_escape
+        || at
+            .checked_sub(6)
+            .is_some_and(|start| unicode_escape(text, at - 1, start).is_some_and(|escape| escape.end == at))
 }
 
 /// How many backslashes are before the quotes of the string that this place is in, as far as the last quote tells.
@@ -162,6 +173,28 @@ fn skip_nested(text: &[u8], start: usize, depth: usize) -> usize {
         }
     }
     text.len()
+}
+
+/// The same, but for escapes that end nothing: `\/`, and characters by their number that are neither quotes nor the like.
+fn end_of_pair(text: &[u8], at: usize, ends: &[u8]) -> usize {
+    let mut end = at;
+    loop {
+        end = end_of_token(text, end, ends);
+        let escape = backslashes_from(text, end);
+        let rest = &text[end + escape..];
+        end += match rest {
+            [b'/', ..] if escape > 0 => escape + 1,
+            [b'u', digits @ ..] if escape > 0 && is_part_of_value(digits, ends) => escape + 5,
+            _ => return end,
+        };
+    }
+}
+
+/// Four hexadecimal digits of a character that ends no value.
+fn is_part_of_value(digits: &[u8], ends: &[u8]) -> bool {
+    let digits = digits.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
+    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
+    number.is_some_and(|number| u8::try_from(number).map_or(true, |byte| byte > b' ' && !ends.contains(&byte)))
 }
 
 fn end_of_token(text: &[u8], at: usize, ends: &[u8]) -> usize {

@@ -167,15 +167,17 @@ impl Conversion {
     fn days(&self, text: &str) -> Option<i32> {
         let date = match &self.time {
             TimeFormat::Iso8601 => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?,
-            TimeFormat::EpochSeconds => self.date_of(epoch(text, 3)?)?,
-            TimeFormat::EpochMillis => self.date_of(epoch(text, 0)?)?,
+            TimeFormat::EpochSeconds => return self.day_of(epoch(text, 3)?),
+            TimeFormat::EpochMillis => return self.day_of(epoch(text, 0)?),
             TimeFormat::Pattern { items, .. } => parsed(text, items)?.to_naive_date().ok()?,
         };
         Some(date.to_epoch_days())
     }
 
-    fn date_of(&self, millis: Millis) -> Option<NaiveDate> {
-        Some(self.zone.timestamp_millis_opt(millis).single()?.date_naive())
+    /// The day of a time in its zone.
+    fn day_of(&self, millis: Millis) -> Option<i32> {
+        let there = millis.checked_add(Millis::from(self.zone.local_minus_utc()) * 1000)?;
+        i32::try_from(there.div_euclid(DAY)).ok()
     }
 }
 
@@ -381,6 +383,7 @@ mod tests {
             (Type::Timestamp, "epoch_millis", "9007199254740991"),
             (Type::Timestamp, "epoch_millis", "-62135596800001"),
             (Type::Date, "epoch_seconds", "253402300800"),
+            (Type::Date, "epoch_millis", "8210266876799999"),
             (Type::Date, "iso8601", "0000-12-31"),
         ] {
             let value = conversion(kind, format, "UTC").text(text, Lies::InMessage(Span::default()), &mut Vec::new());

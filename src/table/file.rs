@@ -215,6 +215,9 @@ impl<'a> Reader<'a> {
         if !is_name(&name.value) {
             return Err(self.wrong(name.raw, BAD_NAME.to_owned()));
         }
+        if columns.is_empty() {
+            return Err(self.wrong(name.raw, "there are no columns: add one".to_owned()));
+        }
         let mut names = HashSet::new();
         for name in columns.iter().map(|column| &column.name).chain(partitions.iter().map(|column| &column.name)) {
             if !is_name(&name.value) {

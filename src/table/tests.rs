@@ -153,6 +153,7 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
             r#""a""#,
             "a map comes from JSON only",
         ),
+        (file("", json), r#""t""#, "there are no columns"),
         (file(message, "").replace("\"dt\"", "\"day\""), r#""day""#, "the partitions are log_group, dt, hour"),
     ];
     for (text, about, why) in cases {
