@@ -3,7 +3,8 @@
 //!
 //! Protocol: JSON 1.1, the action in `X-Amz-Target`. <https://docs.aws.amazon.com/glue/latest/webapi/WebAPI_Welcome.html>
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -23,8 +24,7 @@ use aws_smithy_types::config_bag::Layer;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::SigningName;
 use aws_types::region::SigningRegion;
-use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::{Catalog, CatalogError, NewPartition};
@@ -34,8 +34,6 @@ use crate::aws::{Aws, causes};
 const ATTEMPT: Duration = Duration::from_secs(15);
 /// How long what is known of a table counts: columns may be added to it.
 const TABLE_HOLDS: Duration = Duration::from_secs(300);
-/// Partitions of one BatchCreatePartition, at most.
-const BATCH: usize = 100;
 
 /// The tables of one Glue database.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ pub struct Glue {
 #[derive(Clone, Debug)]
 enum Stored {
     /// The StorageDescriptor of its partitions, but for their location.
-    Registered(Value),
+    Registered(Map<String, Value>),
     /// Nobody registers its partitions: queries work them out.
     Projected,
 }
@@ -139,49 +137,113 @@ impl Glue {
 
     /// How a table is stored, asked for now and then.
     async fn stored(&self, table: &str) -> Result<Stored, CatalogError> {
-        let mut tables = self.tables.lock().await;
-        if let Some((_, stored)) = tables.get(table).filter(|(asked, _)| asked.elapsed() < TABLE_HOLDS) {
+        let tables = || self.tables.lock().expect("no panic while it is locked");
+        if let Some((_, stored)) = tables().get(table).filter(|(asked, _)| asked.elapsed() < TABLE_HOLDS) {
             return Ok(stored.clone());
         }
         let found = self.call("GetTable", &json!({ "DatabaseName": self.database, "Name": table })).await?;
-        let projected = found["Table"]["Parameters"]["projection.enabled"].as_str();
-        let stored = match projected {
-            Some(enabled) if enabled.eq_ignore_ascii_case("true") => Stored::Projected,
-            _ => Stored::Registered(found["Table"]["StorageDescriptor"].clone()),
-        };
-        tables.insert(table.to_owned(), (Instant::now(), stored.clone()));
+        let stored = stored_as(&found["Table"]).ok_or_else(|| {
+            CatalogError::NoTable(format!(
+                "{}.{table} is no Hive table, such as partitions are added to",
+                self.database
+            ))
+        })?;
+        tables().insert(table.to_owned(), (Instant::now(), stored.clone()));
         Ok(stored)
+    }
+}
+
+/// `None` of what is no table of files: a view, a link, or a table of another format.
+fn stored_as(table: &Value) -> Option<Stored> {
+    let projected = table["Parameters"]["projection.enabled"].as_str();
+    if projected.is_some_and(|enabled| enabled.eq_ignore_ascii_case("true")) {
+        return Some(Stored::Projected);
+    }
+    let storage = table["StorageDescriptor"].as_object()?;
+    let library = storage.get("SerdeInfo")?.get("SerializationLibrary")?.as_str()?;
+    let is_whole = !library.is_empty() && storage.get("InputFormat")?.as_str().is_some_and(|name| !name.is_empty());
+    is_whole.then(|| Stored::Registered(storage.clone()))
+}
+
+fn error_of(code: &str, text: String) -> CatalogError {
+    match code {
+        "EntityNotFoundException" => CatalogError::NoTable(text),
+        "InvalidInputException" | "ValidationException" => CatalogError::Invalid(text),
+        "AccessDeniedException" | "UnrecognizedClientException" => CatalogError::Refused(text),
+        _ => CatalogError::Transient(text),
     }
 }
 
 #[async_trait]
 impl Catalog for Glue {
-    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<(), CatalogError> {
-        let Stored::Registered(storage) = self.stored(table).await? else { return Ok(()) };
-        for batch in partitions.chunks(BATCH) {
-            let inputs = batch.iter().map(|partition| {
-                let mut storage = storage.clone();
-                storage["Location"] = partition.location.clone().into();
-                json!({ "Values": partition.values, "StorageDescriptor": storage })
-            });
-            let body = json!({
-                "DatabaseName": self.database,
-                "TableName": table,
-                "PartitionInputList": inputs.collect::<Vec<_>>(),
-            });
-            let answer = self.call("BatchCreatePartition", &body).await?;
-            let errors = answer["Errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-            let code = |error: &Value| error["ErrorDetail"]["ErrorCode"].as_str().unwrap_or_default().to_owned();
-            if let Some(error) = errors.iter().find(|error| code(error) != "AlreadyExistsException") {
-                let message = error["ErrorDetail"]["ErrorMessage"].as_str().unwrap_or_default();
-                return Err(CatalogError::Transient(format!("Glue BatchCreatePartition: {} {message}", code(error))));
-            }
-        }
-        Ok(())
+    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
+        let Stored::Registered(storage) = self.stored(table).await? else { return Ok(Vec::new()) };
+        let inputs = partitions.iter().map(|partition| {
+            let mut storage = storage.clone();
+            storage.insert("Location".to_owned(), partition.location.clone().into());
+            json!({ "Values": partition.values, "StorageDescriptor": storage })
+        });
+        let body = json!({
+            "DatabaseName": self.database,
+            "TableName": table,
+            "PartitionInputList": inputs.collect::<Vec<_>>(),
+        });
+        let answer = self.call("BatchCreatePartition", &body).await?;
+        let errors = answer["Errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let failed = errors.iter().filter_map(|error| failure(error, partitions));
+        Ok(failed.collect::<BTreeMap<_, _>>().into_iter().collect())
     }
+}
+
+/// Which partition an answer says has failed, and why; `None` of one that was known before.
+fn failure(error: &Value, partitions: &[NewPartition]) -> Option<(usize, CatalogError)> {
+    let code = error["ErrorDetail"]["ErrorCode"].as_str().unwrap_or_default();
+    if code == "AlreadyExistsException" {
+        return None;
+    }
+    let values: Vec<_> = error["PartitionValues"].as_array()?.iter().filter_map(Value::as_str).collect();
+    let at = partitions.iter().position(|partition| partition.values == values)?;
+    let message = error["ErrorDetail"]["ErrorMessage"].as_str().unwrap_or_default();
+    Some((at, error_of(code, format!("Glue BatchCreatePartition: {code} {message}"))))
 }
 
 /// Of the AWS partition that a region is in: <https://docs.aws.amazon.com/general/latest/gr/glue.html>
 fn dns_suffix(region: &str) -> &'static str {
     if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_tables_of_files_get_partitions() {
+        let whole = json!({ "StorageDescriptor": { "InputFormat": "i", "SerdeInfo": { "SerializationLibrary": "s" }, "Columns": [] } });
+        assert!(matches!(stored_as(&whole), Some(Stored::Registered(storage)) if storage.len() == 3));
+        let projected = json!({ "Parameters": { "projection.enabled": "TRUE" } });
+        assert!(matches!(stored_as(&projected), Some(Stored::Projected)));
+        let others = [
+            json!({}),
+            json!({ "StorageDescriptor": "text" }),
+            json!({ "StorageDescriptor": { "InputFormat": "i" } }),
+            json!({ "StorageDescriptor": { "InputFormat": "", "SerdeInfo": { "SerializationLibrary": "s" } } }),
+            json!({ "StorageDescriptor": { "InputFormat": "i", "SerdeInfo": {} } }),
+        ];
+        assert!(others.iter().all(|table| stored_as(table).is_none()));
+    }
+
+    #[test]
+    fn failures_are_told_apart_and_belong_to_their_partition() {
+        let partition =
+            |name: &str| NewPartition { values: vec![name.to_owned(), "d".to_owned()], location: String::new() };
+        let partitions = [partition("a"), partition("b"), partition("c")];
+        let error = |name: &str, code: &str| json!({ "PartitionValues": [name, "d"], "ErrorDetail": { "ErrorCode": code, "ErrorMessage": "why" } });
+        assert!(failure(&error("a", "AlreadyExistsException"), &partitions).is_none());
+        let (at, why) = failure(&error("c", "InvalidInputException"), &partitions).unwrap();
+        assert!(at == 2 && matches!(why, CatalogError::Invalid(_)));
+        let (at, why) = failure(&error("b", "InternalServiceException"), &partitions).unwrap();
+        assert!(
+            at == 1 && matches!(&why, CatalogError::Transient(text) if text.contains("InternalServiceException why"))
+        );
+    }
 }

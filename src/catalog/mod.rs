@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Notify;
+use tokio::time::sleep;
 use tracing::{debug, warn};
 
 use crate::clock::Clock;
@@ -25,9 +26,15 @@ use crate::table::ERRORS;
 /// Where tables and their partitions are known.
 #[async_trait]
 pub trait Catalog: fmt::Debug + Send + Sync {
-    /// Makes these partitions of a table known. Those that it knows stay as they are.
-    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<(), CatalogError>;
+    /// Makes these partitions of a table known, [`BATCH`] at most. Those that it knows stay as they are.
+    ///
+    /// # Errors
+    /// When none of them is known. Of single ones that failed it says which they are, by their place, and why.
+    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError>;
 }
+
+/// Partitions of one call: <https://docs.aws.amazon.com/glue/latest/webapi/API_BatchCreatePartition.html>
+pub const BATCH: usize = 100;
 
 /// A partition: the values of its columns, and its folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,9 +48,12 @@ pub struct NewPartition {
 /// Why partitions are not known.
 #[derive(Debug, thiserror::Error)]
 pub enum CatalogError {
-    /// There is no such table: nobody waits for it to come.
+    /// There is no such table, or none that partitions can be added to: nobody waits for it to come.
     #[error("{0}")]
     NoTable(String),
+    /// Something is wrong with one of the partitions, which no other try will mend.
+    #[error("{0}")]
+    Invalid(String),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -75,6 +85,8 @@ struct Folders {
     missing: HashSet<String>,
 }
 
+/// The pause after a refusal, beside the usual one: somebody has to do something first.
+const REFUSED: Duration = Duration::from_secs(60);
 /// Folders that are remembered. A month of a thousand log groups would be more; what was forgotten is asked for again.
 const REMEMBERED: usize = 100_000;
 
@@ -139,31 +151,42 @@ impl Registrar {
         }
     }
 
-    /// Registers what is wanted of a table, and returns its name.
+    /// Registers what is wanted of a table, batch by batch, and returns its name.
     async fn register(&self, table: String) -> String {
         let patience = Patience::default();
         patience.relax(Duration::MAX);
         let mut retry = Retry::new(&self.clock, &patience, format!("registering partitions of {table}"));
+        let mut batch = BATCH;
         loop {
-            let folders = self.folders().wanted.get(&table).cloned().unwrap_or_default();
+            let folders: Vec<String> =
+                self.folders().wanted.get(&table).into_iter().flatten().take(batch).cloned().collect();
+            if folders.is_empty() {
+                return table;
+            }
             let partitions: Vec<_> = folders.iter().map(|folder| self.partition(folder)).collect();
             let (verdict, error) = match self.catalog.add(&table, &partitions).await {
-                Ok(()) => {
-                    retry.recovered();
-                    debug!(table, partitions = partitions.len(), "registered");
-                    self.done(&table, &folders, true);
-                    return table;
+                Ok(failed) => {
+                    batch = BATCH;
+                    match self.added(&table, folders, failed) {
+                        None => {
+                            retry.recovered();
+                            continue;
+                        }
+                        Some(error) => (Verdict::Transient, error),
+                    }
                 }
                 Err(CatalogError::NoTable(why)) => {
-                    if self.folders().missing.insert(table.clone()) {
-                        warn!(
-                            table,
-                            "partitions are not registered: {why}; `firemain schema glue` prints the table, and MSCK REPAIR \
-                             TABLE finds then what is there already"
-                        );
-                    }
-                    self.done(&table, &folders, false);
+                    self.leave(&table, &why);
                     return table;
+                }
+                // One of them is: the smaller the batch, the fewer others it takes with it.
+                Err(CatalogError::Invalid(_)) if folders.len() > 1 => {
+                    batch = folders.len() / 2;
+                    continue;
+                }
+                Err(error @ CatalogError::Invalid(_)) => {
+                    self.added(&table, folders, vec![(0, error)]);
+                    continue;
                 }
                 Err(CatalogError::Refused(why)) => (Verdict::Refused, why),
                 Err(CatalogError::Transient(why)) => (Verdict::Transient, why),
@@ -171,7 +194,43 @@ impl Registrar {
             if retry.again(verdict, &error).await.is_err() {
                 unreachable!("its patience has no end");
             }
+            if verdict == Verdict::Refused {
+                sleep(REFUSED).await;
+            }
         }
+    }
+
+    /// Takes note of what is known now, and of what never will be. Returns why others have to be tried again, if any.
+    fn added(&self, table: &str, mut folders: Vec<String>, failed: Vec<(usize, CatalogError)>) -> Option<String> {
+        let (mut again, mut left) = (None, Vec::new());
+        for (at, error) in failed.into_iter().rev() {
+            let folder = folders.remove(at);
+            match error {
+                CatalogError::Transient(why) => again = Some(why),
+                CatalogError::NoTable(why) | CatalogError::Invalid(why) | CatalogError::Refused(why) => {
+                    warn!(table, folder, "this partition is not registered: {why}");
+                    left.push(folder);
+                }
+            }
+        }
+        debug!(table, partitions = folders.len(), "registered");
+        // Those that are left are not asked for again.
+        folders.append(&mut left);
+        self.done(table, &folders.into_iter().collect(), true);
+        again
+    }
+
+    /// Leaves what is wanted of a table that is not there.
+    fn leave(&self, table: &str, why: &str) {
+        if self.folders().missing.insert(table.to_owned()) {
+            warn!(
+                table,
+                "partitions are not registered: {why}; `firemain schema glue` prints the table, and MSCK REPAIR TABLE finds \
+                 then what is there already"
+            );
+        }
+        let folders = self.folders().wanted.get(table).cloned().unwrap_or_default();
+        self.done(table, &folders, false);
     }
 
     fn done(&self, table: &str, done: &BTreeSet<String>, known: bool) {
@@ -228,9 +287,13 @@ mod tests {
 
     #[async_trait]
     impl Catalog for Scripted {
-        async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<(), CatalogError> {
+        async fn add(
+            &self,
+            table: &str,
+            partitions: &[NewPartition],
+        ) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
             self.asked.lock().unwrap().push((table.to_owned(), partitions.to_vec()));
-            self.answers.lock().unwrap().pop().map_or(Ok(()), Err)
+            self.answers.lock().unwrap().pop().map_or(Ok(Vec::new()), Err)
         }
     }
 
@@ -299,7 +362,8 @@ mod tests {
         assert_eq!(registrar.backlog(), 1);
         registrar.registered(&[a("1.parquet")]).await;
         assert_eq!((catalog.asked().len(), registrar.backlog()), (102, 0));
-        assert!(began.elapsed() > Duration::from_secs(240) && began.elapsed() < Duration::from_secs(600));
+        // A minute and some seconds after each refusal.
+        assert!(began.elapsed() > Duration::from_secs(6000) && began.elapsed() < Duration::from_secs(7000));
     }
 
     /// Denies one table, and takes note of the others.
@@ -308,12 +372,12 @@ mod tests {
 
     #[async_trait]
     impl Catalog for DeniesErrors {
-        async fn add(&self, table: &str, _: &[NewPartition]) -> Result<(), CatalogError> {
+        async fn add(&self, table: &str, _: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
             if table == ERRORS {
                 return Err(CatalogError::Refused("denied".into()));
             }
             self.0.lock().unwrap().push(table.to_owned());
-            Ok(())
+            Ok(Vec::new())
         }
     }
 
@@ -330,6 +394,51 @@ mod tests {
             (catalog.0.lock().unwrap().as_slice(), registrar.backlog()),
             (&["log_events".to_owned(), "web".to_owned()][..], 1)
         );
+    }
+
+    /// Fails every second call, refuses one partition in its answer and another by refusing the whole batch.
+    #[derive(Debug, Default)]
+    struct Picky {
+        calls: Mutex<usize>,
+        known: Mutex<Vec<String>>,
+    }
+
+    #[async_trait]
+    impl Catalog for Picky {
+        async fn add(&self, _: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
+            assert!(partitions.len() <= BATCH);
+            *self.calls.lock().unwrap() += 1;
+            if *self.calls.lock().unwrap() % 2 == 0 {
+                return Err(CatalogError::Transient("throttled".into()));
+            }
+            if partitions.iter().any(|partition| partition.values[0] == "g250") {
+                return Err(CatalogError::Invalid("g250".into()));
+            }
+            let (mut failed, mut known) = (Vec::new(), self.known.lock().unwrap());
+            for (at, partition) in partitions.iter().enumerate() {
+                match partition.values[0].as_str() {
+                    "g120" => failed.push((at, CatalogError::Invalid("g120".into()))),
+                    name => known.push(name.to_owned()),
+                }
+            }
+            Ok(failed)
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_batch_counts_and_one_partition_that_is_refused_takes_no_other_with_it() {
+        let catalog = Arc::new(Picky::default());
+        let registrar = Arc::new(Registrar::new(catalog.clone(), "s3://lake", "errors", Clock::simulated(1, 0)));
+        let running = Arc::clone(&registrar);
+        tokio::spawn(async move { running.run().await });
+        let keys: Vec<_> = (0..450).map(|n| format!("t/log_group=g{n:03}/dt=2024-03-22/hour=05/1.parquet")).collect();
+        let keys: Vec<_> = keys.iter().map(String::as_str).collect();
+        assert!(register(&registrar, &keys).await);
+        let mut known = catalog.known.lock().unwrap().clone();
+        known.sort();
+        let expected: Vec<_> = (0..450).filter(|n| ![120, 250].contains(n)).map(|n| format!("g{n:03}")).collect();
+        assert_eq!(known, expected, "each once");
+        assert!(*catalog.calls.lock().unwrap() < 40);
     }
 
     #[tokio::test(start_paused = true)]

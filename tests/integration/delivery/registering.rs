@@ -29,7 +29,7 @@ struct Known {
 
 #[async_trait]
 impl Catalog for Known {
-    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<(), CatalogError> {
+    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
         if !self.up.load(Ordering::Relaxed) {
             if self.hangs {
                 std::future::pending::<()>().await;
@@ -38,7 +38,7 @@ impl Catalog for Known {
         }
         assert_eq!(table, "log_events");
         self.locations.lock().unwrap().extend(partitions.iter().map(|partition| partition.location.clone()));
-        Ok(())
+        Ok(Vec::new())
     }
 }
 
