@@ -408,7 +408,7 @@ mod tests {
         async fn add(&self, _: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
             assert!(partitions.len() <= BATCH);
             *self.calls.lock().unwrap() += 1;
-            if *self.calls.lock().unwrap() % 2 == 0 {
+            if self.calls.lock().unwrap().is_multiple_of(2) {
                 return Err(CatalogError::Transient("throttled".into()));
             }
             if partitions.iter().any(|partition| partition.values[0] == "g250") {

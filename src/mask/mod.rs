@@ -189,7 +189,10 @@ impl Masker {
             Rule::Member => value::of_member(text, found.range()),
             Rule::Pair if !value::begins_word(text, found.start()) => None,
             Rule::Pair => value::of_pair(text, found.end()),
-            Rule::Checked(check) => value::bare(text, check(text, found.range())?, floor),
+            Rule::Checked(check) => {
+                let secret = check(text, found.range())?;
+                value::bare(text, secret.start.max(floor)..secret.end, floor)
+            }
             Rule::Secret { word: true, .. } if !value::begins_word(text, found.start()) => None,
             Rule::Secret { group: None, .. } => value::bare(text, found.range(), floor),
             Rule::Secret { group: Some(group), .. } => {
@@ -203,9 +206,9 @@ impl Masker {
     /// Where the search goes on behind what is no secret after all, and may still hold the beginning of one.
     fn go_on_from(&self, found: &Match) -> usize {
         match &self.rules[found.pattern().as_usize()] {
-            // Its value holds none, and a thousand backslashes before a name are looked at once.
-            Rule::Member => found.end(),
-            Rule::Pair | Rule::Secret { .. } | Rule::Checked(_) => found.start() + 1,
+            // What they found holds no other, and a thousand backslashes before a name are looked at once.
+            Rule::Member | Rule::Secret { .. } => found.end(),
+            Rule::Pair | Rule::Checked(_) => found.start() + 1,
         }
     }
 

@@ -53,12 +53,13 @@ pub const PATTERNS: &[Pattern] = &[
     // RFC 6750, section 2.1.
     word("bearer_token", r"(?i-u:bearer[ \t]+(?P<secret>[a-z0-9._~+/-]{8,}=*))"),
     checked("credit_card", r"(?-u:[0-9](?:[ -]?[0-9]){12,18})", card),
-    pattern("email", r"(?i-u:[a-z0-9._%+-]+@[a-z0-9](?:[a-z0-9-]*\.)+[a-z]{2,24}\b)"),
+    // From its middle on: what is before it is looked for by hand.
+    checked("email", r"(?i-u:@[a-z0-9](?:[a-z0-9-]*\.)+[a-z]{2,24}\b)", email),
     // <https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/>
     word("github_token", r"(?-u:(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})\b)"),
     checked("ipv4", r"(?-u:[0-9]{1,3}(?:\.[0-9]{1,3}){3})", ipv4),
     // RFC 7519: three parts of base 64, of which the first two begin as `{"` does.
-    word("jwt", r"(?-u:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
+    pattern("jwt", r"(?-u:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
     // RFC 7468; the line ends may be escaped.
     pattern(
         "private_key",
@@ -67,7 +68,7 @@ pub const PATTERNS: &[Pattern] = &[
     // <https://api.slack.com/authentication/token-types>
     word("slack_token", r"(?-u:xox[abeoprs]-[A-Za-z0-9-]{10,})"),
     // RFC 3986, section 3.2.1: user:password@host.
-    pattern("url_password", r#"(?-u:[A-Za-z][A-Za-z0-9+.-]*://[^\s/?#:@"'\\<>]*:(?P<secret>[^\s/?#@"'\\<>]+)@)"#),
+    pattern("url_password", r#"(?-u::\\{0,8}/\\{0,8}/[^\s/?#:@"'\\<>]*:(?P<secret>[^\s/?#@"'\\<>]+)@)"#),
     checked("us_ssn", r"(?-u:[0-9]{3}-[0-9]{2}-[0-9]{4})", us_ssn),
 ];
 
@@ -106,12 +107,11 @@ fn card(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
         return None;
     }
     let found = text[at.clone()].iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
-    let digits: Vec<(usize, u32)> = found.map(|(place, byte)| (at.start + place + 1, u32::from(byte - b'0'))).collect();
+    let (ends, digits): (Vec<usize>, Vec<u32>) =
+        found.map(|(place, byte)| (at.start + place + 1, u32::from(byte - b'0'))).unzip();
     (13..=digits.len()).rev().find_map(|count| {
-        let (end, _) = digits[count - 1];
-        let numbers: Vec<u32> = digits[..count].iter().map(|(_, digit)| *digit).collect();
-        let card = at.start..end;
-        (stands_alone(text, &card, b"._") && is_card(&numbers)).then_some(card)
+        let card = at.start..ends[count - 1];
+        (is_card(&digits[..count]) && stands_alone(text, &card, b"._")).then_some(card)
     })
 }
 
@@ -134,6 +134,13 @@ fn is_card(digits: &[u32]) -> bool {
     let doubled = |digit: u32| if digit > 4 { 2 * digit - 9 } else { 2 * digit };
     let counted = digits.iter().rev().enumerate().map(|(n, digit)| if n % 2 == 1 { doubled(*digit) } else { *digit });
     issued && counted.sum::<u32>() % 10 == 0
+}
+
+/// With what is before the `@`: RFC 5322, section 3.2.3, without what hardly anybody uses.
+fn email(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte);
+    let len = text[..at.start].iter().rev().take_while(is_part).count();
+    (len > 0).then(|| at.start - len..at.end)
 }
 
 fn ipv4(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {

@@ -107,7 +107,20 @@ pub fn bare(text: &[u8], found: Range<usize>, floor: usize) -> Option<Value> {
     } else if start < end {
         end -= backslashes_before(text, end, start) % (2 * (depth + 1));
     }
-    (start < end).then_some(Value { range: start..end, quote: Quote::Bare { depth: Some(depth) } })
+    let range = start..end;
+    let quote = of_number(text, &range).unwrap_or(Quote::Bare { depth: Some(depth) });
+    (start < end).then_some(Value { range, quote })
+}
+
+/// The quotes that a number needs which is the whole value of a member of JSON.
+fn of_number(text: &[u8], number: &Range<usize>) -> Option<Quote> {
+    let behind = text.get(number.end).is_none_or(|byte| b",} \t\r\n\\".contains(byte));
+    if !behind || !text[number.clone()].iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let before = text[..number.start].trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
+    let (quote, name) = before.split_last().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
+    Some(Quote::Add { depth: backslashes_before(name, name.len(), name.len().saturating_sub(64)), quote: *quote })
 }
 
 /// The `\u0041` that this place is within, its digits at least.

@@ -120,7 +120,9 @@ fn the_code_makes_the_same_changes() {
                     change::Refused::NotOwner(_) => Refused::NotOwner,
                     change::Refused::Moved { .. } => Refused::Moved,
                     change::Refused::Nothing => Refused::Nothing,
-                    change::Refused::OtherSource { .. } => panic!("there is one source: {refused}"),
+                    change::Refused::OtherSource { .. } | change::Refused::Table(_) => {
+                        panic!("there is one source, and no table: {refused}")
+                    }
                 };
                 format!("{refused:?}")
             });
