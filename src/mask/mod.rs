@@ -14,7 +14,7 @@ mod value;
 use std::fmt;
 
 use hmac::{Hmac, KeyInit, Mac};
-use regex_automata::meta::{Cache, Regex};
+use regex_automata::meta::{Cache, Config, Regex};
 use regex_automata::util::captures::Captures;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input, Match};
@@ -142,7 +142,9 @@ impl Masker {
             rules.push(rule);
             expressions.push(regex.to_owned());
         }
+        // A prefilter would stop at each digit, quote and `@`, of which logs are full.
         let regex = Regex::builder()
+            .configure(Config::new().auto_prefilter(false))
             .syntax(syntax::Config::new().utf8(false))
             .build_many(&expressions)
             .map_err(|error| BadMask::TooLarge(reasons(&error)))?;
