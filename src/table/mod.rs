@@ -173,6 +173,11 @@ impl Schema {
         file::parse(file, text, fields)
     }
 
+    /// Whether rows of both can be in one table.
+    pub fn has_columns_of(&self, other: &Self) -> bool {
+        (&self.name, self.version, &self.columns) == (&other.name, other.version, &other.columns)
+    }
+
     /// Where a field of an event is among the columns; `None` when the table does not have it.
     pub fn position(&self, field: Field) -> Option<usize> {
         self.columns.iter().position(|column| column.source == Source::Event(field))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::{LOG_EVENTS, Schema};
+use super::{Extractor, LOG_EVENTS, Schema};
 
 /// A rule: `[[table]]` of the configuration, with its schema.
 #[derive(Clone, Debug)]
@@ -45,7 +45,20 @@ pub struct Table {
 struct Route {
     log_groups: Vec<GlobMatcher>,
     table: usize,
+    /// Two rules may fill one table from messages of other forms.
+    rows: Option<Arc<Extractor>>,
     on_mismatch: OnMismatch,
+}
+
+/// Where the events of a log group go.
+#[derive(Clone, Copy, Debug)]
+pub struct Routed<'t> {
+    /// The table's index.
+    pub table: usize,
+    /// What takes values out of their messages, if anything.
+    pub rows: Option<&'t Extractor>,
+    /// The index of the table of those that do not match, if they are not rejected.
+    pub other: Option<usize>,
 }
 
 /// Why rules are refused.
@@ -69,15 +82,15 @@ impl Tables {
         };
         for Rule { name, schema, log_groups, on_mismatch } in rules.into_iter().chain([general]) {
             let table = match tables.iter().position(|table| *table.name == *name) {
-                Some(same) if !Arc::ptr_eq(&tables[same].schema, &schema) => return Err(BadRule::SameName(name)),
+                Some(same) if !tables[same].schema.has_columns_of(&schema) => return Err(BadRule::SameName(name)),
                 Some(same) => same,
                 None => {
-                    tables.push(Table { name: name.into(), schema });
+                    tables.push(Table { name: name.into(), schema: Arc::clone(&schema) });
                     tables.len() - 1
                 }
             };
             let log_groups = log_groups.iter().map(|glob| matcher(glob)).collect::<Result<_, _>>()?;
-            routes.push(Route { log_groups, table, on_mismatch });
+            routes.push(Route { log_groups, table, rows: schema.rows.clone(), on_mismatch });
         }
         Ok(Self { tables, routes })
     }
@@ -87,16 +100,15 @@ impl Tables {
         Arc::new(Self::new(Vec::new()).expect("no rule is wrong"))
     }
 
-    /// The index of the table that takes a log group's events, and of the one that takes those that do not match it, if
-    /// any does.
-    pub fn route(&self, log_group: &str) -> (usize, Option<usize>) {
+    /// Where a log group's events go.
+    pub fn route(&self, log_group: &str) -> Routed<'_> {
         let route = self.routes.iter().find(|route| route.log_groups.iter().any(|glob| glob.is_match(log_group)));
         let route = route.unwrap_or_else(|| self.routes.last().expect("the general one is there"));
         let other = match route.on_mismatch {
             OnMismatch::Error => None,
             OnMismatch::LogEvents => self.tables.iter().position(|table| *table.name == *LOG_EVENTS),
         };
-        (route.table, other)
+        Routed { table: route.table, rows: route.rows.as_deref(), other }
     }
 
     pub fn get(&self, index: usize) -> &Table {
@@ -139,7 +151,7 @@ mod tests {
         ];
         let tables = Tables::new(rules).unwrap();
         let route = |log_group: &str| {
-            let (table, other) = tables.route(log_group);
+            let Routed { table, other, .. } = tables.route(log_group);
             (&*tables.get(table).name, other.map(|other| &*tables.get(other).name))
         };
         assert_eq!(route("/ecs/web/a/b"), ("web", None));
@@ -158,8 +170,9 @@ mod tests {
             wrong(vec![rule("a", &["[x"], OnMismatch::Error)]),
             r#""[x" is no pattern of log groups: unclosed character class; missing ']'"#
         );
-        let other = Arc::new(Schema::clone(&Schema::log_events()));
-        let rule = Rule { schema: other, ..rule("log_events", &["x"], OnMismatch::Error) };
+        let mut other = Schema::clone(&Schema::log_events());
+        other.columns.pop();
+        let rule = Rule { schema: Arc::new(other), ..rule("log_events", &["x"], OnMismatch::Error) };
         assert_eq!(
             wrong(vec![rule]),
             "two tables of other columns are called log_events: give one of them another `name`"

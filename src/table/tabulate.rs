@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::cells::RowCells;
 use super::extract::{self, Mismatch};
-use super::tables::Tables;
+use super::tables::{Routed, Tables};
 use crate::decode::{Decoded, Payload, Rejecter};
 use crate::event::RejectionCode;
 use crate::mask::{self, Masking};
@@ -98,9 +98,9 @@ impl Tabulator {
     /// Gives a payload's rows to its table, and those that do not match to where they belong.
     fn place(&self, scratch: &mut Scratch, payload: Payload, out: &mut Tabulated) {
         let text = |range: &std::ops::Range<usize>| std::str::from_utf8(&out.decoded.text[range.clone()]);
-        let (table, other) = self.tables.route(text(&payload.log_group).expect("decoded text is UTF-8"));
+        let Routed { table, rows, other } = self.tables.route(text(&payload.log_group).expect("decoded text is UTF-8"));
         scratch.mismatches.clear();
-        if let Some(extractor) = &self.tables.get(table).schema.rows {
+        if let Some(extractor) = rows {
             for at in payload.rows.clone() {
                 let message = text(&out.decoded.rows[at].message()).expect("decoded and masked text is UTF-8");
                 let cells = out.cells.row(at, out.decoded.rows.len());

@@ -275,3 +275,22 @@ fn the_examples_of_the_document_hold() {
     assert!(config.tables.len() == 3 && config.mask.is_some());
     library.tables(&config.tables).unwrap();
 }
+
+#[test]
+fn rules_with_other_fields_fill_one_table() {
+    let file = "destination = \"memory:///\"\nsource.file.paths = [\"a\"]\n\
+        [[table]]\nschema = \"vpc_flow\"\nlog_groups = [\"/a\"]\n\
+        [[table]]\nschema = \"vpc_flow\"\nlog_groups = [\"/b\"]\nfields = [\"bytes\", \"version\"]\n";
+    let config = config::load(Layer::new(), [], Some(("c.toml", file))).unwrap().config;
+    let tables = Library::open(None).unwrap().tables(&config.tables).unwrap();
+    let (a, b) = (tables.route("/a"), tables.route("/b"));
+    assert_eq!((a.table, tables.iter().count()), (b.table, 2));
+    let extract = |rows: Option<&Extractor>, message| {
+        rows.unwrap()
+            .extract(&mut Scratch::default(), message, &mut Vec::new())
+            .map_err(|mismatch| mismatch.to_string())
+    };
+    assert_eq!(extract(b.rows, "840 2"), Ok(()));
+    assert_eq!(extract(b.rows, "840 2 3 4"), Err("the message has 4 fields, of 2".to_owned()));
+    assert_eq!(extract(a.rows, "840 2"), Err("the message has 2 fields, of 14".to_owned()));
+}

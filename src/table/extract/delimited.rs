@@ -17,6 +17,9 @@ pub struct Delimited {
     pub more: bool,
 }
 
+/// Bytes of memory that are kept for further messages.
+const KEPT: usize = 1 << 20;
+
 /// Working memory of one thread.
 #[derive(Default)]
 pub struct Scratch {
@@ -44,16 +47,17 @@ impl Delimited {
     pub(super) fn read(&self, scratch: &mut Scratch, message: &str, row: &mut Row<'_>) -> Result<(), Mismatch> {
         let Scratch { text, ends } = scratch;
         let message = message.strip_suffix('\n').unwrap_or(message);
-        // Unquoted it is shorter; there may be a field for each byte and one more.
+        // Unquoted it is shorter. One field more than there should be is enough to know that there are too many.
         text.resize(text.len().max(message.len()), 0);
-        ends.resize(ends.len().max(message.len() + 2), 0);
+        text.shrink_to(KEPT.max(message.len()));
+        ends.resize(self.fields.len() + 2, 0);
         let mut reader = self.reader();
         let (result, read, written, mut count) = reader.read_record(message.as_bytes(), text, ends);
         if result == ReadRecordResult::InputEmpty {
             // Told so, it ends the record.
             let (_, _, _, last) = reader.read_record(&[], &mut text[written..], &mut ends[count..]);
             count += last;
-        } else if read < message.len() {
+        } else if result == ReadRecordResult::Record && read < message.len() {
             return Err(Mismatch::Lines);
         }
         if count < self.fields.len() || (count > self.fields.len() && !self.more) {
