@@ -2,12 +2,13 @@
 
 use std::str::FromStr;
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use chrono::{Offset, Utc};
 use serde_json::value::RawValue;
 
 use super::member;
 use super::strict::{Shown, key_text};
 use crate::event::{Millis, TIMESTAMP_LIMIT};
+use crate::iso8601;
 
 /// A number below this is seconds since 1970, another one milliseconds: 1973 in milliseconds, 5138 in seconds.
 const LEAST_MILLIS: Millis = 100_000_000_000;
@@ -67,23 +68,9 @@ fn of_number(digits: &str) -> Millis {
     (if is_seconds { number * 1000.0 } else { number }).round() as Millis
 }
 
-/// RFC 3339, and what is written in its place of ISO 8601: an offset without a colon or minutes, or none at all, which
-/// is taken for UTC; a comma before the fraction; a space for the `T`. What is smaller than a millisecond is cut off.
+/// As of [`iso8601::millis`], and with a comma before the fraction too; of UTC where nothing else is said.
 fn of_text(text: &str) -> Option<Millis> {
-    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-        return Some(time.timestamp_millis());
-    }
-    let (with_offset, without) = match text.as_bytes().get(10)? {
-        b'T' => ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f"),
-        b' ' => ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f"),
-        _ => return None,
-    };
-    let text = text.replacen(',', ".", 1);
-    let time = match DateTime::parse_from_str(&text, with_offset) {
-        Ok(time) => time.to_utc(),
-        Err(_) => NaiveDateTime::parse_from_str(&text, without).ok()?.and_utc(),
-    };
-    Some(DateTime::<Utc>::timestamp_millis(&time))
+    iso8601::millis(text, Utc.fix()).or_else(|| iso8601::millis(&text.replacen(',', ".", 1), Utc.fix()))
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 use chrono::format::{Fixed, Item, Parsed, StrftimeItems};
-use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
+use chrono::{FixedOffset, NaiveDate, NaiveDateTime, TimeZone};
 
 use super::cells::{Slot, Span, push_item};
 use super::kind::Type;
 use crate::event::Millis;
+use crate::iso8601;
 
 /// From the year 1 to the year 9999: what all readers show, and JSON writes with four digits.
 const MILLIS: RangeInclusive<Millis> = -62_135_596_800_000..=253_402_300_799_999;
@@ -139,20 +140,7 @@ impl Conversion {
     fn millis(&self, text: &str) -> Option<Millis> {
         let at_zone = |time: NaiveDateTime| Some(self.zone.from_local_datetime(&time).single()?.timestamp_millis());
         match &self.time {
-            TimeFormat::Iso8601 => {
-                if let Ok(time) = DateTime::parse_from_rfc3339(text) {
-                    return Some(time.timestamp_millis());
-                }
-                let (with_offset, without) = match text.as_bytes().get(10)? {
-                    b'T' => ("%Y-%m-%dT%H:%M:%S%.f%#z", "%Y-%m-%dT%H:%M:%S%.f"),
-                    b' ' => ("%Y-%m-%d %H:%M:%S%.f%#z", "%Y-%m-%d %H:%M:%S%.f"),
-                    _ => return None,
-                };
-                match DateTime::parse_from_str(text, with_offset) {
-                    Ok(time) => Some(time.timestamp_millis()),
-                    Err(_) => at_zone(NaiveDateTime::parse_from_str(text, without).ok()?),
-                }
-            }
+            TimeFormat::Iso8601 => iso8601::millis(text, self.zone),
             TimeFormat::EpochSeconds => epoch(text, 3),
             TimeFormat::EpochMillis => epoch(text, 0),
             TimeFormat::Pattern { items, has_offset: true } => {
