@@ -86,7 +86,7 @@ impl Key {
 pub const KEYS: &[Key] = &[
     key(
         "group",
-        Values::Text("1 to 128 letters (a to z), digits, dots, underscores and hyphens; not a dot or an underscore first"),
+        Values::Text("1 to 128 letters (a to z), digits, dots, underscores and hyphens, not a dot first"),
         Some("default"),
         "Names the shared state under `<destination>/_firemain/`. Workers of one group share the shards; two groups \
          read the same stream without disturbing each other.",

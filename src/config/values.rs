@@ -28,9 +28,9 @@ fn is_name(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// A group: a folder's name, not hidden, and not one of those that are no group's.
+/// A group: a folder's name, not hidden.
 pub fn group(text: &str) -> Result<String, String> {
-    if is_name(text) && !text.starts_with(['.', '_']) { Ok(text.to_owned()) } else { Err(String::new()) }
+    if is_name(text) && !text.starts_with('.') { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
 /// A stream's name, or `arn:aws:kinesis:REGION:ACCOUNT:stream/NAME` of any AWS partition.

@@ -45,13 +45,6 @@ pub enum Dialect {
     DuckDb,
 }
 
-impl Schema {
-    /// The folder of a table below a destination; with a slash at the end.
-    pub fn location(destination: &str, table: &str) -> String {
-        format!("{}/{table}/", destination.trim_end_matches('/'))
-    }
-}
-
 impl TableIn<'_> {
     pub fn ddl(&self, dialect: Dialect) -> String {
         match dialect {
