@@ -9,9 +9,11 @@ mod patterns;
 mod payload;
 #[cfg(test)]
 mod tests;
+mod text;
 mod value;
 
 use std::fmt;
+use std::ops::Range;
 
 use hmac::{Hmac, KeyInit, Mac};
 use regex_automata::meta::{Cache, Config, Regex};
@@ -23,6 +25,7 @@ use sha2::Sha256;
 pub use self::patterns::NAMES;
 use self::patterns::{Check, Pattern};
 pub use self::payload::{Masking, Unreadable};
+use self::text::Text;
 use self::value::Value;
 
 /// The group of a regular expression that is to be masked alone, where it has one.
@@ -116,7 +119,10 @@ impl Masker {
         let (mut expressions, mut rules) = (Vec::new(), Vec::new());
         if !config.fields.is_empty() {
             let names = names(&config.fields)?;
-            expressions.push(format!(r#"(?i-u:\\*["'](?:{names})\\*["'][ \t\r\n]*:[ \t\r\n]*)"#));
+            let quote = r#"(?:\\*["']|\\+u002[27])"#;
+            // Escaped too, and not to be broken.
+            let space = r"(?:[ \t\r\n]|\\+[trn]|\xc2\xa0)*";
+            expressions.push(format!("(?i-u:{quote}(?:{names}){quote}{space}:{space})"));
             rules.push(Rule::Member);
             expressions.push(format!(r"(?i-u:(?:{names})[ \t]*=[ \t]*)"));
             rules.push(Rule::Pair);
@@ -153,56 +159,27 @@ impl Masker {
 
     /// Appends the text with its secrets replaced to `out`; or returns false, with nothing appended, when it holds none.
     pub fn mask(&self, scratch: &mut Scratch, text: &[u8], out: &mut Vec<u8>) -> bool {
-        let (cache, captures) =
-            scratch.0.get_or_insert_with(|| (self.regex.create_cache(), self.regex.create_captures()));
-        let mut done = Done { text, out, copied: 0, masked: false };
+        let scratch = scratch.0.get_or_insert_with(|| (self.regex.create_cache(), self.regex.create_captures()));
+        let mut search = Search { masker: self, scratch, text: Text::new(text), out, copied: 0, masked: false };
         let mut from = 0;
-        while let Some(found) = self.regex.search_with(cache, &Input::new(text).range(from..)) {
-            let Some(value) = self.value(cache, captures, text, &found, done.copied) else {
+        while let Some(found) = search.next(from..text.len()) {
+            let Some(value) = search.value(&found) else {
                 from = self.go_on_from(&found);
                 continue;
             };
             // What only tells that a secret follows may hold another.
             let (mut before, to) = (found.start() + 1, value.range.start);
             while before < to
-                && let Some(found) = self.regex.search_with(cache, &Input::new(text).range(before..to))
+                && let Some(found) = search.next(before..to)
             {
-                let other =
-                    self.value(cache, captures, text, &found, done.copied).filter(|other| other.range.end <= to);
+                let other = search.value(&found).filter(|other| other.range.end <= to);
                 before = other.as_ref().map_or_else(|| self.go_on_from(&found), |other| other.range.end);
-                other.iter().for_each(|other| self.replace(other, &mut done));
+                other.iter().for_each(|other| search.replace(other));
             }
             from = value.range.end;
-            self.replace(&value, &mut done);
+            search.replace(&value);
         }
-        done.finish()
-    }
-
-    /// What is to be replaced because of a match, from `floor` on; `None` if it is no secret after all.
-    fn value(
-        &self,
-        cache: &mut Cache,
-        captures: &mut Captures,
-        text: &[u8],
-        found: &Match,
-        floor: usize,
-    ) -> Option<Value> {
-        match &self.rules[found.pattern().as_usize()] {
-            Rule::Member => value::of_member(text, found.range()),
-            Rule::Pair if !value::begins_word(text, found.start()) => None,
-            Rule::Pair => value::of_pair(text, found.end()),
-            Rule::Checked(check) => {
-                let secret = check(text, found.range())?;
-                value::bare(text, secret.start.max(floor)..secret.end, floor)
-            }
-            Rule::Secret { word: true, .. } if !value::begins_word(text, found.start()) => None,
-            Rule::Secret { group: None, .. } => value::bare(text, found.range(), floor),
-            Rule::Secret { group: Some(group), .. } => {
-                let again = Input::new(text).range(found.range()).anchored(Anchored::Pattern(found.pattern()));
-                self.regex.search_captures_with(cache, &again, captures);
-                value::bare(text, captures.get_group(*group)?.range(), floor)
-            }
-        }
+        search.finish()
     }
 
     /// Where the search goes on behind what is no secret after all, and may still hold the beginning of one.
@@ -213,34 +190,65 @@ impl Masker {
             Rule::Pair | Rule::Checked(_) => found.start() + 1,
         }
     }
-
-    fn replace(&self, value: &Value, done: &mut Done<'_>) {
-        let Value { range, quote } = value;
-        done.out.extend_from_slice(&done.text[done.copied..range.start]);
-        quote.open(done.out);
-        match &self.replacement {
-            Replacement::Text(text) => done.out.extend_from_slice(text.as_bytes()),
-            Replacement::Hash { key } => hash(key, &quote.plain(&done.text[range.clone()]), done.out),
-        }
-        quote.close(done.out);
-        (done.copied, done.masked) = (range.end, true);
-    }
 }
 
 /// A text that is being masked.
-struct Done<'t> {
-    text: &'t [u8],
+struct Search<'t> {
+    masker: &'t Masker,
+    scratch: &'t mut (Cache, Captures),
+    text: Text<'t>,
     out: &'t mut Vec<u8>,
     /// Up to here the text is in `out`, if anything is.
     copied: usize,
     masked: bool,
 }
 
-impl Done<'_> {
+impl Search<'_> {
+    fn next(&mut self, range: Range<usize>) -> Option<Match> {
+        self.masker.regex.search_with(&mut self.scratch.0, &Input::new(self.text.bytes).range(range))
+    }
+
+    /// What is to be replaced because of a match; `None` if it is no secret after all.
+    fn value(&mut self, found: &Match) -> Option<Value> {
+        let Self { masker, scratch: (cache, captures), text, copied: floor, .. } = self;
+        match &masker.rules[found.pattern().as_usize()] {
+            Rule::Member => value::of_member(text, found.range()),
+            Rule::Pair if !text.begins_word(found.start()) => None,
+            Rule::Pair => value::of_pair(text, found.range()),
+            Rule::Checked(check) => {
+                let secret = check(text, found.range())?;
+                let start = secret.start.max(*floor);
+                // `@host` behind a password is no address: what made it look like one is masked.
+                let is_left = start == secret.start || start < found.start();
+                is_left.then(|| value::bare(text, start..secret.end, *floor)).flatten()
+            }
+            Rule::Secret { word: true, .. } if !text.begins_word(found.start()) => None,
+            Rule::Secret { group: None, .. } => value::bare(text, found.range(), *floor),
+            Rule::Secret { group: Some(group), .. } => {
+                let again = Input::new(text.bytes).range(found.range()).anchored(Anchored::Pattern(found.pattern()));
+                masker.regex.search_captures_with(cache, &again, captures);
+                value::bare(text, captures.get_group(*group)?.range(), *floor)
+            }
+        }
+    }
+
+    fn replace(&mut self, value: &Value) {
+        let text = self.text.bytes;
+        let Value { range, quote } = value;
+        self.out.extend_from_slice(&text[self.copied..range.start]);
+        self.out.extend_from_slice(quote.mark(text));
+        match &self.masker.replacement {
+            Replacement::Text(text) => self.out.extend_from_slice(text.as_bytes()),
+            Replacement::Hash { key } => hash(key, &quote.plain(&text[range.clone()]), self.out),
+        }
+        self.out.extend_from_slice(quote.mark(text));
+        (self.copied, self.masked) = (range.end, true);
+    }
+
     /// Whether anything was replaced; if so, `out` is whole.
     fn finish(self) -> bool {
         if self.masked {
-            self.out.extend_from_slice(&self.text[self.copied..]);
+            self.out.extend_from_slice(&self.text.bytes[self.copied..]);
         }
         self.masked
     }

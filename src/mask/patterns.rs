@@ -7,10 +7,10 @@
 
 use std::ops::Range;
 
-use super::value::begins_word;
+use super::text::Text;
 
 /// The part of what an expression found at this place that is a secret after all.
-pub type Check = fn(&[u8], Range<usize>) -> Option<Range<usize>>;
+pub type Check = fn(&Text<'_>, Range<usize>) -> Option<Range<usize>>;
 
 /// A built-in pattern.
 #[derive(Debug)]
@@ -35,6 +35,27 @@ const fn checked(name: &'static str, regex: &'static str, check: Check) -> Patte
     Pattern { check: Some(check), ..pattern(name, regex) }
 }
 
+/// A quote, which may be escaped or by its number; or none.
+macro_rules! quote {
+    () => {
+        r#"(?:\\*["']|\\+u002[27])?"#
+    };
+}
+
+/// The name of a header or of a field, and what is between it and its value.
+macro_rules! named {
+    ($name:literal) => {
+        concat!($name, quote!(), r"[ \t]*[:=][ \t]*", quote!())
+    };
+}
+
+/// Letters of a class, of which PHP escapes `/`, and .NET writes `+` by its number.
+macro_rules! letters {
+    ($class:literal) => {
+        concat!("(?:[", $class, r"]|\\+/|\\+u002b)")
+    };
+}
+
 /// In alphabetical order.
 pub const PATTERNS: &[Pattern] = &[
     // Four letters for the kind of id, sixteen of base 32:
@@ -43,15 +64,21 @@ pub const PATTERNS: &[Pattern] = &[
     // Forty characters look like many things: only behind its name.
     pattern(
         "aws_secret_key",
-        r#"(?i-u:aws_?secret_?(?:access_?)?key\\*["']?[ \t]*[:=][ \t]*\\*["']?(?P<secret>[a-z0-9/+]{40})(?:[^a-z0-9/+=]|$))"#,
+        concat!(
+            "(?i-u:",
+            named!("aws_?secret_?(?:access_?)?key"),
+            "(?P<secret>",
+            letters!("a-z0-9/+"),
+            "{40})(?:[^a-z0-9/+=]|$))"
+        ),
     ),
     // RFC 7617, in a header or a field of that name.
     pattern(
         "basic_auth",
-        r#"(?i-u:authorization\\*["']?[ \t]*[:=][ \t]*\\*["']?basic[ \t]+(?P<secret>[a-z0-9+/_-]{4,}={0,2}))"#,
+        concat!("(?i-u:", named!("authorization"), r"basic[ \t]+(?P<secret>", letters!("a-z0-9+/_-"), "{4,}={0,2}))"),
     ),
     // RFC 6750, section 2.1.
-    word("bearer_token", r"(?i-u:bearer[ \t]+(?P<secret>[a-z0-9._~+/-]{8,}=*))"),
+    word("bearer_token", concat!(r"(?i-u:bearer[ \t]+(?P<secret>", letters!("a-z0-9._~+/-"), "{8,}=*))")),
     checked("credit_card", r"(?-u:[0-9](?:[ -]?[0-9]){12,18})", card),
     // From its middle on: what is before it is looked for by hand.
     checked("email", r"(?i-u:@[a-z0-9](?:[a-z0-9-]*\.)+[a-z]{2,24}\b)", email),
@@ -60,15 +87,19 @@ pub const PATTERNS: &[Pattern] = &[
     checked("ipv4", r"(?-u:[0-9]{1,3}(?:\.[0-9]{1,3}){3})", ipv4),
     // RFC 7519: three parts of base 64, of which the first two begin as `{"` does.
     pattern("jwt", r"(?-u:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
-    // RFC 7468; the line ends may be escaped.
+    // RFC 7468, with the headers of RFC 1421 and RFC 4880; the line ends may be escaped. To its last line, or as far as it
+    // goes.
     pattern(
         "private_key",
-        r"(?-u:-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY-----(?P<secret>[A-Za-z0-9+/=:,\- \t\r\n\\]*?)(?:-----END|$))",
+        r"(?-u:-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----(?P<secret>[A-Za-z0-9+/=:;,.()@_<>\- \t\r\n\\]*?)(?:-----END|[^A-Za-z0-9+/=:;,.()@_<>\- \t\r\n\\]|$))",
     ),
     // <https://api.slack.com/authentication/token-types>
     word("slack_token", r"(?-u:xox[abeoprs]-[A-Za-z0-9-]{10,})"),
-    // RFC 3986, section 3.2.1: user:password@host.
-    pattern("url_password", r#"(?-u::\\{0,8}/\\{0,8}/[^\s/?#:@"'\\<>]*:(?P<secret>[^\s/?#@"'\\<>]+)@)"#),
+    // RFC 3986, section 3.2.1: user:password@host. A password with an `@` should have `%40` instead, and some have not.
+    pattern(
+        "url_password",
+        r#"(?-u::\\{0,8}/\\{0,8}/[^\s/?#:@"'\\<>]*:(?P<secret>(?:[^\s/?#"\\<>]|\\+u[0-9A-Fa-f]{4})+)@)"#,
+    ),
     checked("us_ssn", r"(?-u:[0-9]{3}-[0-9]{2}-[0-9]{4})", us_ssn),
 ];
 
@@ -88,13 +119,15 @@ pub fn find(name: &str) -> Option<&'static Pattern> {
 }
 
 /// A number that stands for itself, and not a part of a longer one, of a decimal fraction or of a word.
-fn stands_alone(text: &[u8], at: &Range<usize>, joints: &[u8]) -> bool {
+fn stands_alone(text: &Text<'_>, at: &Range<usize>, joints: &[u8]) -> bool {
     let joins = |byte: &u8| byte.is_ascii_alphanumeric() || joints.contains(byte);
-    let before = at.start.checked_sub(1).and_then(|before| text.get(before));
+    let before = at.start.checked_sub(1).and_then(|before| text.bytes.get(before));
     // A dot at the end of a sentence joins nothing.
-    let behind =
-        text.get(at.end).filter(|byte| !joints.contains(byte) || text.get(at.end + 1).is_some_and(joins_digit));
-    begins_word(text, at.start) && !before.is_some_and(|byte| joints.contains(byte)) && !behind.is_some_and(joins)
+    let behind = text
+        .bytes
+        .get(at.end)
+        .filter(|byte| !joints.contains(byte) || text.bytes.get(at.end + 1).is_some_and(joins_digit));
+    text.begins_word(at.start) && !before.is_some_and(|byte| joints.contains(byte)) && !behind.is_some_and(joins)
 }
 
 fn joins_digit(byte: &u8) -> bool {
@@ -102,11 +135,11 @@ fn joins_digit(byte: &u8) -> bool {
 }
 
 /// As many of the digits as are the number of a card: what follows one may look like more of it.
-fn card(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
-    if !begins_word(text, at.start) {
+fn card(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
+    if !text.begins_word(at.start) {
         return None;
     }
-    let found = text[at.clone()].iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
+    let found = text.bytes[at.clone()].iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit());
     let (ends, digits): (Vec<usize>, Vec<u32>) =
         found.map(|(place, byte)| (at.start + place + 1, u32::from(byte - b'0'))).unzip();
     (13..=digits.len()).rev().find_map(|count| {
@@ -137,22 +170,22 @@ fn is_card(digits: &[u32]) -> bool {
 }
 
 /// With what is before the `@`: RFC 5322, section 3.2.3, without what hardly anybody uses.
-fn email(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
+fn email(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
     let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte);
-    let len = text[..at.start].iter().rev().take_while(is_part).count();
+    let len = text.bytes[..at.start].iter().rev().take_while(is_part).count();
     (len > 0).then(|| at.start - len..at.end)
 }
 
-fn ipv4(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
-    let address = std::str::from_utf8(&text[at.clone()]).ok()?;
+fn ipv4(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
+    let address = std::str::from_utf8(&text.bytes[at.clone()]).ok()?;
     let is_address = address.split('.').all(|part| part.parse::<u8>().is_ok());
     (stands_alone(text, &at, b".") && is_address).then_some(at)
 }
 
 /// Never issued: area 000, 666 or 9xx, group 00, serial 0000.
 /// <https://www.ssa.gov/employer/randomization.html>
-fn us_ssn(text: &[u8], at: Range<usize>) -> Option<Range<usize>> {
-    let number = &text[at.clone()];
+fn us_ssn(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
+    let number = &text.bytes[at.clone()];
     let (area, group, serial) = (&number[..3], &number[4..6], &number[7..]);
     let is_issued = !matches!(area, b"000" | b"666" | [b'9', ..]) && group != b"00" && serial != b"0000";
     (stands_alone(text, &at, b"-.") && is_issued).then_some(at)

@@ -12,8 +12,8 @@ use crate::decode::is_aggregate;
 use crate::event::Rejection;
 use crate::gzip::is_gzip;
 
-/// What becomes of the payload of a rejection that can't be searched for secrets: a damaged gzip, one that inflates past
-/// the limit, a damaged aggregated record.
+/// What becomes of the payload of a rejection that can't be searched for secrets: what is compressed and damaged, inflates
+/// past the limit or is compressed twice, a damaged aggregated record, what is no text or is base 64.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unreadable {
     /// The rejection has none: as long as the stream keeps the record, it can be read there.
@@ -44,6 +44,12 @@ impl Masking {
         if self.masker.mask(scratch, rejection.message.as_bytes(), &mut out) {
             rejection.message = String::from_utf8_lossy(&out).into_owned();
         }
+        if let Some(key) = &mut rejection.partition_key {
+            out.clear();
+            if self.masker.mask(scratch, key.as_bytes(), &mut out) {
+                *key = String::from_utf8_lossy(&out).into();
+            }
+        }
         match self.payload(scratch, &rejection.payload) {
             Ok(None) => {}
             Ok(Some(masked)) => rejection.payload = masked,
@@ -61,10 +67,8 @@ impl Masking {
     /// `None` when it holds no secret.
     fn payload(&self, scratch: &mut Scratch, payload: &[u8]) -> Result<Option<Bytes>, Unsearchable> {
         let mut out = Vec::new();
-        if is_aggregate(payload) {
-            return Err(Unsearchable);
-        }
         if !is_gzip(payload) {
+            searchable(payload)?;
             return Ok(self.masker.mask(scratch, payload, &mut out).then(|| out.into()));
         }
         let mut text = Vec::new();
@@ -73,6 +77,7 @@ impl Masking {
         if text.len() as u64 > most {
             return Err(Unsearchable);
         }
+        searchable(&text)?;
         if !self.masker.mask(scratch, &text, &mut out) {
             return Ok(None);
         }
@@ -81,6 +86,22 @@ impl Masking {
         Ok(Some(gzip.finish().expect("a vector takes what is written").into()))
     }
 }
+
+/// Whether secrets would be found in it: it is text, with some bytes that are none perhaps, and not base 64 as a whole.
+fn searchable(payload: &[u8]) -> Result<(), Unsearchable> {
+    // Compressed data, protocol buffers and UTF-16 have such; logs have line ends, tabs and the escapes of terminals.
+    let is_binary = |byte: &u8| matches!(byte, 0..=8 | 14..=26 | 28..=31);
+    let is_base_64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(byte);
+    // A word is no base 64, and an identifier has fewer characters.
+    let may_be_base_64 = payload.len() >= LONGEST_WORD && payload.iter().all(is_base_64);
+    if is_aggregate(payload) || is_gzip(payload) || payload.iter().any(is_binary) || may_be_base_64 {
+        return Err(Unsearchable);
+    }
+    Ok(())
+}
+
+/// Bytes of letters and digits that may stand for themselves.
+const LONGEST_WORD: usize = 40;
 
 /// Nobody can tell what is in it.
 struct Unsearchable;
@@ -106,7 +127,7 @@ mod tests {
             message: "pw=x is wrong".to_owned(),
             payload: Bytes::copy_from_slice(payload),
             sequence: "1".parse().unwrap(),
-            partition_key: None,
+            partition_key: Some("pw=x".into()),
             arrival: 0,
         };
         masking.rejection(&mut Scratch::default(), &mut rejection);
@@ -117,6 +138,7 @@ mod tests {
     fn payloads_are_masked_compressed_or_not() {
         let rejection = masked(b"\xffpw=secret \xfe", Unreadable::Withhold);
         assert_eq!((&*rejection.payload, &*rejection.message), (&b"\xffpw=**** \xfe"[..], "pw=**** is wrong"));
+        assert_eq!(rejection.partition_key.as_deref(), Some("pw=****"));
         let rejection = masked(&gzip(br#"{"pw":"secret"}"#), Unreadable::Withhold);
         let mut text = String::new();
         MultiGzDecoder::new(&*rejection.payload).read_to_string(&mut text).unwrap();
@@ -131,7 +153,13 @@ mod tests {
         damaged.truncate(damaged.len() - 3);
         let bomb = gzip(&[b' '; 1001]);
         let aggregate = include_bytes!("../../tests/golden/kpl-aggregate.bin");
-        for payload in [&damaged[..], &bomb, aggregate] {
+        let twice = gzip(&gzip(b"pw=secret"));
+        let utf_16: Vec<u8> = "pw=secret".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
+        zlib.write_all(b"pw=secret, and what else there is to say of it").unwrap();
+        let zlib = zlib.finish().unwrap();
+        let base_64 = b"cHc9c2VjcmV0LCBhbmQgd2hhdCBlbHNlIHRoZXJlIGlzIHRvIHNheSBvZiBpdA==\n";
+        for payload in [&damaged[..], &bomb, aggregate, &twice, &utf_16, &zlib, base_64] {
             let rejection = masked(payload, Unreadable::Withhold);
             assert!(rejection.payload.is_empty() && rejection.message.contains("withheld"), "{}", rejection.message);
             let rejection = masked(payload, Unreadable::Keep);

@@ -1,3 +1,5 @@
+use std::sync::LazyLock;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -54,6 +56,56 @@ fn members_of_json_are_masked_at_any_depth_and_it_stays_json() {
 }
 
 #[test]
+fn members_are_found_however_a_writer_writes_them() {
+    let cases = [
+        // .NET's quotes, once and twice.
+        (
+            r#"{"m":"{\u0022password\u0022:\u0022a\\\u0022b\u0022,\u0022c\u0022:1}"}"#,
+            r#"{"m":"{\u0022password\u0022:\u0022****\u0022,\u0022c\u0022:1}"}"#,
+        ),
+        (r#"{"m":"{\\u0022password\\u0022:12}"}"#, r#"{"m":"{\\u0022password\\u0022:\\u0022****\\u0022}"}"#),
+        (r#"{"m":"{\u0027password\u0027: \u0027a b\u0027}"}"#, r#"{"m":"{\u0027password\u0027: \u0027****\u0027}"}"#),
+        // Printed with line ends, and by a browser.
+        (r#"{"m":"{\n\"password\"\n:\n\"x y\"}"}"#, r#"{"m":"{\n\"password\"\n:\n\"****\"}"}"#),
+        ("{\"password\":\u{a0}\"x y\"}", "{\"password\":\u{a0}\"****\"}"),
+        // Of another depth than the name, as shells leave it.
+        (r#"curl -d {"password":\"x y\",\"b\":1}"#, r#"curl -d {"password":\"****\",\"b\":1}"#),
+        // Python's and its bytes; what is a word of a language is no value.
+        ("{u'password': u'x y', b'b': 1}", "{u'password': u'****', b'b': 1}"),
+        ("{'password': b'it\\'s', 'b': 1}", "{'password': b'****', 'b': 1}"),
+        ("{'password': {'a': '}x', 'b': (1, 'y)')}, 'c': 1}", "{'password': '****', 'c': 1}"),
+        ("{'password': ('x', 'y'), 'c': None}", "{'password': '****', 'c': None}"),
+        ("{'password': None}", "{'password': None}"),
+        (r#"{"m":"{'password': 'it\\'s', 'b': 1}"}"#, r#"{"m":"{'password': '****', 'b': 1}"}"#),
+        (r#"{"password" : Binary("x y"), "b": 1}"#, r#"{"password" : "****", "b": 1}"#),
+    ];
+    let masker = by_fields();
+    for (text, expected) in cases {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+/// What is cut off in a string ends with the string.
+#[test]
+fn no_value_goes_on_behind_the_string_that_it_is_in() {
+    let masker = by_fields();
+    for (text, expected) in [
+        (r#"{"m":"password='abc","z":"'"}"#, r#"{"m":"password='****","z":"'"}"#),
+        (r#"{"m":"password=\"abc","z":"'"}"#, r#"{"m":"password=\"****","z":"'"}"#),
+        (r#"{"m":"password=","z":"x"}"#, r#"{"m":"password=","z":"x"}"#),
+        (r#"{"m":"password=\\","z":"x"}"#, r#"{"m":"password=****","z":"x"}"#),
+        (r#"{"m":"{\"password\":\"x","z":"y"}"#, r#"{"m":"{\"password\":\"****","z":"y"}"#),
+        (r#"{"m":"{\"password\":{\"a\":[1,","z":"y"}"#, r#"{"m":"{\"password\":\"****\"","z":"y"}"#),
+        (r#"{"m":"{\"password\":","z":"y"}"#, r#"{"m":"{\"password\":","z":"y"}"#),
+        (r#"{"m":"cookie=a=1; b","z":"y"}"#, r#"{"m":"cookie=a=1; b","z":"y"}"#),
+        // By the length alone one would think the string had ended.
+        (r#"{"m":"5\" disk, password=\"a b\" c"}"#, r#"{"m":"5\" disk, password=\"****\" c"}"#),
+    ] {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+#[test]
 fn json_in_a_string_of_json_stays_json_at_every_depth() {
     let masker = by_fields();
     let mut text = r#"{"a":{"password":"x\"y\\","n":1},"Authorization":[1,"]"],"password":7}"#.to_owned();
@@ -81,8 +133,28 @@ fn pairs_are_masked_to_the_end_of_their_value() {
         ("password= ", "password= "),
         ("db_password=x nopassword=y", "db_password=x nopassword=y"),
         ("password=a password=b", "password=**** password=****"),
+        ("password=(x y", "password=**** y"),
+        ("password={x|y}<z>", "password=****"),
+        ("{user=bob, password=it's}", "{user=bob, password=****}"),
+        (
+            "connect('password=abc') (password=a(b)) [password={a, b}]",
+            "connect('password=****') (password=****) [password=****]",
+        ),
+        (r#"C:\ password=ab\cd x"#, r"C:\ password=**** x"),
+        (r#"{"m":"password=ab\\cd x"}"#, r#"{"m":"password=**** x"}"#),
+        ("password=u'a b' c", "password=u'****' c"),
+        ("authorization=Bearer\tabc next", "authorization=**** next"),
+        ("Authorization=ApiKey abc next", "Authorization=**** next"),
+        ("authorization=Negotiate YIIZ== next", "authorization=**** next"),
+        ("authorization=Digest username=\"x\", response=\"y\"\nnext", "authorization=****\nnext"),
+        (
+            r#"{"m":"authorization=AWS4-HMAC-SHA256 Credential=a/b, Signature=\"c\"","n":1}"#,
+            r#"{"m":"authorization=****","n":1}"#,
+        ),
+        ("set-cookie=a=1; b=2; Path=/\r\nnext", "set-cookie=****\r\nnext"),
+        (r#"{"m":"Cookie=a=1; b='2'\nnext"}"#, r#"{"m":"Cookie=****\nnext"}"#),
     ];
-    let masker = by_fields();
+    let masker = masker(&["password", "authorization", "cookie", "set-cookie"], &[], &[], Replacement::default());
     for (text, expected) in cases {
         assert_eq!(masked(&masker, text), expected);
     }
@@ -100,6 +172,8 @@ const SAMPLES: [(&str, &[&str], &[&str]); 12] = [
         &[
             "aws_secret_access_key = [wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]",
             r#"{"AwsSecretKey":"[wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]"}"#,
+            r#"{"AwsSecretKey":"[wJalrXUtnFEMI\/K7MDENG\/bPxRfiCYEXAMPLEKEY]"}"#,
+            r#"{"m":"{\u0022AwsSecretKey\u0022:\u0022[wJalrXUtnFEMI\u002BK7MDENG/bPxRfiCYEXAMPLEKEY]\u0022}"}"#,
         ],
         &["wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = wJalrXUtnFEMI"],
     ),
@@ -108,12 +182,13 @@ const SAMPLES: [(&str, &[&str], &[&str]); 12] = [
         &[
             "Authorization: Basic [YWxhZGRpbjpvcGVuc2VzYW1l]",
             r#""authorization":"Basic [QWxhZGRpbjpvcGVuIHNlc2FtZQ==]""#,
+            r#"\"authorization\":\"Basic [QWxhZGRp\/bjpvcGVu\u002B]\""#,
         ],
         &["Basic understanding", "authorization: none"],
     ),
     (
         "bearer_token",
-        &["Authorization: Bearer [abc.def-123]", "bearer [mF_9.B5f-4.1JqM]"],
+        &["Authorization: Bearer [abc.def-123]", "bearer [mF_9.B5f-4.1JqM]", r#"{"a":"Bearer [ab\/cd+\/ef==]"}"#],
         &["bearer of news", "Bearer x"],
     ),
     (
@@ -157,13 +232,21 @@ const SAMPLES: [(&str, &[&str], &[&str]); 12] = [
         &[
             "-----BEGIN RSA PRIVATE KEY-----[\nMIIEpAIBAAKC\nAQEA\n]-----END RSA PRIVATE KEY-----",
             r#"{"k":"-----BEGIN PRIVATE KEY-----[\nMIIE\n]-----END PRIVATE KEY-----\n"}"#,
+            r#"{"k":"-----BEGIN PRIVATE KEY-----[\nMIIE]"}"#,
+            "-----BEGIN RSA PRIVATE KEY-----[\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,0A\n\nMII]",
+            "-----BEGIN PGP PRIVATE KEY BLOCK-----[\nVersion: GnuPG v2.0.22 (GNU/Linux)\n\nlQ=\n]-----END PGP PRIVATE",
         ],
         &["-----BEGIN PUBLIC KEY-----\nMIIE\n-----END PUBLIC KEY-----"],
     ),
     ("slack_token", &["[xoxb-123456789012-abcDEF]"], &["xoxb-1", "xoxz-123456789012"]),
     (
         "url_password",
-        &["postgres://app:[s3cr:et]@db:5432/x", "https://:[pw]@host/"],
+        &[
+            "postgres://app:[s3cr:et]@db:5432/x",
+            "https://:[pw]@host/",
+            "redis://u:[it's-p@ss]@host/",
+            r#"{"u":"ftp:\/\/u:[a\u0026b]@host\/"}"#,
+        ],
         &["https://host:8080/a@b", "http://user@host/", "https://example.com/a:b@c"],
     ),
 ];
@@ -214,6 +297,11 @@ fn a_number_that_is_a_member_becomes_a_string() {
         (r#"{"m":"{\"c\":4111111111111111}"}"#, r##"{"m":"{\"c\":\"#\"}"}"##),
         (r#"{"m":"card: 4111111111111111"}"#, r##"{"m":"card: #"}"##),
         (r#"{"c":"4111111111111111"}"#, r##"{"c":"#"}"##),
+        (r#"{"c":[1,4111111111111111, 4111111111111111 ]}"#, r##"{"c":[1,"#", "#" ]}"##),
+        ("[4111111111111111]", r##"["#"]"##),
+        (r#"{"c":-4111111111111111}"#, r##"{"c":"#"}"##),
+        ("ids [4111111111111111]", "ids [#]"),
+        (r#"{"m":"ids [4111111111111111]"}"#, r##"{"m":"ids [#]"}"##),
     ] {
         assert_eq!(masked(&masker, text), expected);
     }
@@ -235,6 +323,14 @@ fn no_text_takes_time_by_its_square() {
         "eyJa.",
         "a.b-",
         "4111 1111 1111 1112 ",
+        "password={",
+        "password='",
+        "password=\\\\x",
+        "'password':[",
+        "\"password\":'\\",
+        "10.0.0.1 ",
+        "password=)",
+        "'",
     ] {
         let text = part.repeat((1 << 20) / part.len());
         let began = std::time::Instant::now();
@@ -283,6 +379,14 @@ fn one_secret_does_not_hide_another() {
     let masker = masker(&[], &names, &[], Replacement::Text("#".to_owned()));
     assert_eq!(masked(&masker, "s3n://AKIAIOSFODNN7EXAMPLE:wJalr@bucket/x"), "s3n://#:#@bucket/x");
     assert_eq!(masked(&masker, "to 5551234567890@sms.example.com"), "to #");
+    assert_eq!(masked(&masker, "https://user:hunter2@example.com/"), "https://user:#@example.com/");
+    assert_eq!(masked(&masker, "AKIAIOSFODNN7EXAMPLE.x@example.com"), "##");
+}
+
+#[test]
+fn a_part_of_a_number_takes_the_whole() {
+    let masker = masker(&[], &[], &["[0-9]{6}"], Replacement::Text("#".to_owned()));
+    assert_eq!(masked(&masker, r#"{"n":-12345678.5e3,"t":"x 12345678"}"#), r##"{"n":"#","t":"x #78"}"##);
 }
 
 #[test]
@@ -363,24 +467,26 @@ proptest! {
     fn json_stays_json_and_text_stays_text(
         secret in "[a-z@.\\\\\"\n é4]{0,20}",
         key in prop_oneof!["password", "[a-z]{1,3}"],
-        around in "[a-z\"{}:,\\\\= é]{0,20}",
+        around in "([a-z\"'{}\\[(:,\\\\= é\n]|password=|\"password\":|'password': |4111111111111111){0,12}",
         depth in 0..3,
     ) {
-        let masker = masker(&["password"], &["email", "credit_card", "url_password"], &[], Replacement::default());
+        static MASKER: LazyLock<Masker> = LazyLock::new(|| {
+            masker(&["password"], &["email", "credit_card", "url_password"], &[], Replacement::default())
+        });
         let mut json = serde_json::json!({ "a": around, key: secret, "z": [around, { "password": 1 }] }).to_string();
         for _ in 0..depth {
             json = serde_json::json!({ "m": json }).to_string();
         }
-        let once = masked(&masker, &json);
+        let once = masked(&MASKER, &json);
         prop_assert!(serde_json::from_str::<serde_json::Value>(&once).is_ok(), "{json} became {once}");
-        let text = masked(&masker, &format!("{around}password={secret} {around}"));
+        let text = masked(&MASKER, &format!("{around}password={secret} {around}"));
         prop_assert!(!text.is_empty());
     }
 
     #[test]
     fn no_bytes_make_it_panic(bytes in prop::collection::vec(prop_oneof![Just(b'\\'), Just(b'"'), Just(b'{'), any::<u8>()], 0..60)) {
-        let masker = masker(&["p"], &NAMES, &[], Replacement::Hash { key: vec![1] });
+        static MASKER: LazyLock<Masker> = LazyLock::new(|| masker(&["p"], &NAMES, &[], Replacement::Hash { key: vec![1] }));
         let text = [b"\"p\":", &bytes[..], b"\\\"p\\\":", &bytes[..], b"p=", &bytes[..]].concat();
-        masker.mask(&mut Scratch::default(), &text, &mut Vec::new());
+        MASKER.mask(&mut Scratch::default(), &text, &mut Vec::new());
     }
 }

@@ -1,17 +1,48 @@
-//! What is replaced: where the value of a name begins and ends, in JSON, in JSON that is a string in other JSON, and in
-//! pairs.
+//! What is replaced: where the value of a name begins and ends, in JSON and in pairs.
 //!
-//! JSON in a string in JSON has each quote behind a backslash, one in a string in that behind three, and so on: so many
-//! stand before every quote of that depth, and a quote inside a string there has more.
+//! Where it can't be told, rather too much is taken than too little.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
-/// Words before the secret proper: `authorization=Bearer abc`.
-const SCHEMES: [&[u8]; 4] = [b"bearer", b"basic", b"digest", b"token"];
+use super::text::{Mark, Text};
 
-/// How far back a quote is looked for.
-const SEEN_BACK: usize = 4096;
+/// Words before the secret proper, one word more: `authorization=Bearer abc`.
+/// <https://www.iana.org/assignments/http-authschemes/http-authschemes.xhtml>, and some that are not there.
+const SCHEMES: [&[u8]; 13] = [
+    b"bearer",
+    b"basic",
+    b"token",
+    b"apikey",
+    b"api-key",
+    b"key",
+    b"negotiate",
+    b"ntlm",
+    b"dpop",
+    b"gnap",
+    b"privatetoken",
+    b"ssws",
+    b"splunk",
+];
+/// Words before a list of parameters, some of them secret.
+const LISTS: [&[u8]; 12] = [
+    b"digest",
+    b"aws4-hmac-sha256",
+    b"aws4-ecdsa-p256-sha256",
+    b"oauth",
+    b"hawk",
+    b"hoba",
+    b"mutual",
+    b"signature",
+    b"scram-sha-1",
+    b"scram-sha-256",
+    b"vapid",
+    b"concealed",
+];
+/// What a pair's value ends at.
+const ENDS: &[u8] = b" \t\r\n&;,\"\\";
+/// Bytes of an object or a list that is a pair's value. What is longer, or has no end, is taken for a word.
+const LONGEST_NESTED: usize = 4096;
 
 /// A part of a text that is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,35 +52,34 @@ pub struct Value {
 }
 
 /// What the replacement is put into.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Quote {
     /// Nothing: it stands in quotes already, or has none.
     Bare {
-        /// Backslashes before a quote, if the value is a JSON string.
-        depth: Option<usize>,
+        /// Of the string that it is in, if it is in one.
+        level: Option<u32>,
     },
-    /// So many backslashes and a quote: the value was no string.
-    Add { depth: usize, quote: u8 },
+    /// Quotes as the name's: the value was no string.
+    AsName(Range<usize>),
+    /// Quotes without backslashes.
+    Double,
 }
 
 impl Quote {
-    pub fn open(self, out: &mut Vec<u8>) {
-        if let Self::Add { depth, quote } = self {
-            out.extend(std::iter::repeat_n(b'\\', depth));
-            out.push(quote);
+    /// What is put before and behind.
+    pub fn mark<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        match self {
+            Self::Bare { .. } => b"",
+            Self::AsName(range) => &text[range.clone()],
+            Self::Double => b"\"",
         }
     }
 
-    pub fn close(self, out: &mut Vec<u8>) {
-        self.open(out);
-    }
-
     /// The value without escapes, so that it hashes alike wherever it stands.
-    pub fn plain(self, value: &[u8]) -> Cow<'_, [u8]> {
-        let Self::Bare { depth: Some(depth) } = self else { return Cow::Borrowed(value) };
+    pub fn plain<'v>(&self, value: &'v [u8]) -> Cow<'v, [u8]> {
+        let Self::Bare { level: Some(level) } = self else { return Cow::Borrowed(value) };
         let mut plain = Cow::Borrowed(value);
-        // Each depth is a string of its own: 0, 1, 3, 7 backslashes.
-        for _ in 0..=(depth + 1).ilog2() {
+        for _ in 0..=*level {
             if !plain.contains(&b'\\') {
                 break;
             }
@@ -64,160 +94,204 @@ impl Quote {
 }
 
 /// The value behind the name of a member and its colon, which are at `name`; `None` for `null`, and where none is.
-pub fn of_member(text: &[u8], name: Range<usize>) -> Option<Value> {
-    let depth = backslashes_from(text, name.start);
-    let quote = text[name.start + depth];
+pub fn of_member(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
+    let opening = text.mark_at(name.start)?;
+    let is_mark = |byte: &u8| matches!(byte, b'\\' | b'"' | b'\'');
+    let closing = text.bytes[opening.range.end..].iter().position(is_mark)?;
+    let closing = text.mark_at(opening.range.end + closing)?;
     let at = name.end;
-    let value = match string(text, at, depth) {
-        Some(string) => return Some(string),
-        None if matches!(text.get(at), Some(b'{' | b'[')) => at..skip_nested(text, at, depth),
-        None => at..end_of_token(text, at, b",}] \t\r\n\\\"'"),
+    if let Some(mark) = string_at(text, at) {
+        return in_quotes(text, &mark);
+    }
+    let nested = |at| text.nested(at, closing.level, usize::MAX).unwrap_or_else(|end| end);
+    let end = match text.bytes.get(at) {
+        Some(b'{' | b'[' | b'(') => nested(at),
+        // `Binary("…")`
+        _ => match end_of_token(text.bytes, at, b",}] \t\r\n\\\"'(") {
+            end if text.bytes.get(end) == Some(&b'(') => nested(end),
+            end => end,
+        },
     };
-    let is_value = !value.is_empty() && text[value.clone()] != *b"null";
-    is_value.then_some(Value { range: value, quote: Quote::Add { depth, quote } })
+    let is_value = end > at && !matches!(&text.bytes[at..end], b"null" | b"None");
+    is_value.then_some(Value { range: at..end, quote: Quote::AsName(closing.range) })
 }
 
-/// The value behind `name=`.
-pub fn of_pair(text: &[u8], at: usize) -> Option<Value> {
-    if let Some(string) = string(text, at, backslashes_from(text, at)) {
-        return Some(string);
+/// The value behind `name=`, which is at `name`.
+pub fn of_pair(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
+    let at = name.end;
+    let bytes = text.bytes;
+    if let Some(mark) = string_at(text, at) {
+        return in_quotes(text, &mark);
     }
-    const ENDS: &[u8] = b" \t\r\n&;,\"'<>(){}[]|\\";
-    let mut end = end_of_pair(text, at, ENDS);
-    if SCHEMES.iter().any(|scheme| text[at..end].eq_ignore_ascii_case(scheme)) {
-        let next = end + text[end..].iter().take_while(|byte| **byte == b' ').count();
-        end = end_of_pair(text, next, ENDS);
+    let found = bytes[name].to_ascii_lowercase();
+    if found.trim_ascii_end().strip_suffix(b"=").is_some_and(|name| name.trim_ascii_end().ends_with(b"cookie")) {
+        // Of several, each with its value.
+        return bare_value(at..end_of_line(text, at));
     }
-    (end > at).then_some(Value { range: at..end, quote: Quote::Bare { depth: None } })
+    let from = match bytes.get(at) {
+        Some(b'{' | b'[') => text.nested(at, text.level_at(at), LONGEST_NESTED).unwrap_or(at),
+        _ => at,
+    };
+    let mut end = end_of_pair(text, from);
+    let is_one_of = |words: &[&[u8]]| words.iter().any(|word| bytes[at..end].eq_ignore_ascii_case(word));
+    if is_one_of(&LISTS) {
+        return bare_value(at..end_of_line(text, end));
+    }
+    if is_one_of(&SCHEMES) {
+        let next = end + bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        end = end_of_pair(text, next);
+    }
+    bare_value(at..without_closers(bytes, at..end))
+}
+
+fn bare_value(range: Range<usize>) -> Option<Value> {
+    (!range.is_empty()).then_some(Value { range, quote: Quote::Bare { level: None } })
+}
+
+/// The quote of a string that begins here, behind a prefix such as Python's `b` where there is one.
+fn string_at(text: &Text<'_>, at: usize) -> Option<Mark> {
+    let is_prefix = |byte: &&u8| b"bBfFrRuU".contains(byte);
+    let prefix = text.bytes[at..].iter().take(2).take_while(is_prefix).count();
+    // Not with backslashes before it that are part of a value.
+    [at, at + prefix].into_iter().find_map(|at| text.mark_at(at).filter(|mark| mark.range.start == at))
+}
+
+fn in_quotes(text: &Text<'_>, mark: &Mark) -> Option<Value> {
+    // The string around ends before there is a value.
+    (!text.ends_string(mark))
+        .then(|| Value { range: text.string(mark), quote: Quote::Bare { level: Some(mark.level) } })
 }
 
 /// A secret as an expression found it, but for escapes that it begins or ends within; `None` when nothing else of it is
 /// left. `floor`: what comes before belongs to another.
-pub fn bare(text: &[u8], found: Range<usize>, floor: usize) -> Option<Value> {
+pub fn bare(text: &Text<'_>, found: Range<usize>, floor: usize) -> Option<Value> {
     let Range { mut start, mut end } = found;
-    let depth = depth_at(text, start);
-    if let Some(escape) = unicode_escape(text, start, floor) {
+    let level = text.level_at(start);
+    // So many backslashes are one in the string.
+    let one = 1 << level.min(31);
+    // The outermost string is not broken, even if the last quote was of one that is in it.
+    let is_escape = |backslashes: usize| backslashes % 2 == 1 || backslashes / one % 2 == 1;
+    if let Some(escape) = text.unicode_escape(start, floor) {
         start = escape.end;
-    } else if backslashes_before(text, start, floor) / (depth + 1) % 2 == 1 && text[start].is_ascii() {
+    } else if is_escape(text.backslashes_before(start, floor)) && text.bytes[start].is_ascii() {
         // The n of `\n` is no letter. (What is not ASCII is no escape, and has more bytes.)
         start += 1;
     }
-    if let Some(escape) = unicode_escape(text, end, start) {
+    if let Some(escape) = text.unicode_escape(end, start) {
         end = escape.end;
     } else if start < end {
-        end -= backslashes_before(text, end, start) % (2 * (depth + 1));
+        end -= text.backslashes_before(end, start) % (2 * one);
+    }
+    if start >= end {
+        return None;
     }
     let range = start..end;
-    let quote = of_number(text, &range).unwrap_or(Quote::Bare { depth: Some(depth) });
-    (start < end).then_some(Value { range, quote })
+    Some(literal(text, &range).unwrap_or(Value { range, quote: Quote::Bare { level: Some(level) } }))
 }
 
-/// The quotes that a number needs which is the whole value of a member of JSON.
-fn of_number(text: &[u8], number: &Range<usize>) -> Option<Quote> {
-    let behind = text.get(number.end).is_none_or(|byte| b",} \t\r\n\\".contains(byte));
-    if !behind || !text[number.clone()].iter().all(u8::is_ascii_digit) {
+/// The number that a secret is or is a part of, where it is a value of JSON by itself: it needs quotes then.
+fn literal(text: &Text<'_>, found: &Range<usize>) -> Option<Value> {
+    let bytes = text.bytes;
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"+-.".contains(byte);
+    if !bytes[found.clone()].iter().all(is_part) {
         return None;
     }
-    let before = text[..number.start].trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
-    let (quote, name) = before.split_last().filter(|(quote, _)| matches!(quote, b'"' | b'\''))?;
-    Some(Quote::Add { depth: backslashes_before(name, name.len(), name.len().saturating_sub(64)), quote: *quote })
-}
-
-/// The `\u0041` that this place is within, its digits at least.
-fn unicode_escape(text: &[u8], at: usize, floor: usize) -> Option<Range<usize>> {
-    let is_escape =
-        |escape: &[u8]| matches!(escape, [b'\\', b'u', digits @ ..] if digits.iter().all(u8::is_ascii_hexdigit));
-    let starts = at.saturating_sub(5).max(floor)..at;
-    starts.map(|start| start..start + 6).find(|escape| text.get(escape.clone()).is_some_and(is_escape))
-}
-
-/// Whether a word begins here: the `n` of `\n` and the digits of `\u0026` belong to no word, at any depth.
-pub fn begins_word(text: &[u8], at: usize) -> bool {
-    let Some(before) = at.checked_sub(1).map(|before| text[before]) else { return true };
-    let is_escape = matches!(before, b'b' | b'f' | b'n' | b'r' | b't') && text[..at - 1].ends_with(b"\\");
-    !(before.is_ascii_alphanumeric() || before == b'_')
-        || is_escape
-        || at
-            .checked_sub(6)
-            .is_some_and(|start| unicode_escape(text, at - 1, start).is_some_and(|escape| escape.end == at))
-}
-
-/// How many backslashes are before the quotes of the string that this place is in, as far as the last quote tells.
-fn depth_at(text: &[u8], at: usize) -> usize {
-    let seen = &text[at.saturating_sub(SEEN_BACK)..at];
-    let quote = memchr::memrchr(b'"', seen).map_or(0, |quote| backslashes_before(seen, quote, 0));
-    // Quotes of strings have 0, 1, 3, 7 before them; what lies between is a quote within a string.
-    (quote + 1).next_power_of_two() - 1
-}
-
-/// What is between the quotes of a string that begins here; to the end of the text if it does not end.
-fn string(text: &[u8], at: usize, depth: usize) -> Option<Value> {
-    let quote = *text.get(at + depth)?;
-    if backslashes_from(text, at) != depth || !matches!(quote, b'"' | b'\'') {
+    let start = found.start - bytes[..found.start].iter().rev().take_while(|byte| is_part(byte)).count();
+    let end = found.end + bytes[found.end..].iter().take_while(|byte| is_part(byte)).count();
+    if !bytes.get(end).is_none_or(|byte| b",]} \t\r\n\\".contains(byte)) {
         return None;
     }
-    let range = at + depth + 1..close(text, at + depth + 1, depth, quote);
-    Some(Value { range, quote: Quote::Bare { depth: Some(depth) } })
-}
-
-/// Where the closing quote of this depth is, with its backslashes; the end of the text if there is none.
-fn close(text: &[u8], start: usize, depth: usize, quote: u8) -> usize {
-    memchr::memchr_iter(quote, &text[start..])
-        .map(|at| start + at)
-        .find(|at| backslashes_before(text, *at, start) % (2 * (depth + 1)) == depth)
-        .map_or(text.len(), |at| at - depth)
-}
-
-/// Behind the object or list that begins here; the end of the text if it does not end.
-fn skip_nested(text: &[u8], start: usize, depth: usize) -> usize {
-    let (mut at, mut open) = (start, 0usize);
-    while let Some(&byte) = text.get(at) {
-        match byte {
-            b'{' | b'[' => open += 1,
-            b'}' | b']' => open -= 1,
-            b'"' => {
-                at = close(text, at + 1, depth, byte) + depth;
-            }
-            _ => {}
-        }
-        at += 1;
-        if open == 0 {
-            return at;
-        }
+    let range = start..end;
+    if text.is_json() && !text.in_string(start) {
+        return Some(Value { range, quote: Quote::Double });
     }
-    text.len()
+    // In JSON that is a string or cut off, what stands before it has to tell.
+    let before = bytes[..start].trim_ascii_end().strip_suffix(b":")?;
+    let name = text.mark_before(before.trim_ascii_end().len())?;
+    let is_number = bytes[range.clone()].iter().all(u8::is_ascii_digit);
+    let is_name = name.level > 0 || !text.is_json();
+    (is_number && is_name).then_some(Value { range, quote: Quote::AsName(name.range) })
 }
 
-/// The same, but for escapes that end nothing: `\/`, and characters by their number that are neither quotes nor the like.
-fn end_of_pair(text: &[u8], at: usize, ends: &[u8]) -> usize {
+/// The end of a pair's value that has no quotes: escapes end it where they stand for its end.
+fn end_of_pair(text: &Text<'_>, at: usize) -> usize {
     let mut end = at;
+    let mut level = None;
     loop {
-        end = end_of_token(text, end, ends);
-        let escape = backslashes_from(text, end);
-        let rest = &text[end + escape..];
+        end = end_of_token(text.bytes, end, ENDS);
+        let backslashes = text.backslashes_from(end);
+        if backslashes == 0 {
+            return end;
+        }
+        let literal = backslashes - backslashes % (2 << *level.get_or_insert_with(|| text.level_at(at).min(31)));
+        let (escape, rest) = (end + literal, &text.bytes[end + backslashes..]);
         end += match rest {
-            [b'/', ..] if escape > 0 => escape + 1,
-            [b'u', digits @ ..] if escape > 0 && is_part_of_value(digits, ends) => escape + 5,
-            _ => return end,
+            _ if literal == backslashes => literal,
+            [b'n' | b'r' | b't' | b'b' | b'f' | b'"' | b'\'', ..] | [] => return escape,
+            [b'u', digits @ ..] => match is_part_of_value(digits) {
+                Some(true) => backslashes + 5,
+                Some(false) => return escape,
+                None => backslashes,
+            },
+            // A slash, or no escape of JSON at all.
+            _ => backslashes,
         };
     }
 }
 
-/// Four hexadecimal digits of a character that ends no value.
-fn is_part_of_value(digits: &[u8], ends: &[u8]) -> bool {
-    let digits = digits.get(..4).and_then(|digits| std::str::from_utf8(digits).ok());
-    let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    number.is_some_and(|number| u8::try_from(number).map_or(true, |byte| byte > b' ' && !ends.contains(&byte)))
+/// Of four hexadecimal digits, whether their character ends no value.
+fn is_part_of_value(digits: &[u8]) -> Option<bool> {
+    let digits = digits.get(..4).and_then(|digits| std::str::from_utf8(digits).ok())?;
+    let number = u32::from_str_radix(digits, 16).ok()?;
+    Some(u8::try_from(number).map_or(true, |byte| byte > b' ' && !ENDS.contains(&byte)))
+}
+
+/// Where the line ends, or its string.
+fn end_of_line(text: &Text<'_>, at: usize) -> usize {
+    let around = text.in_string(at).then(|| text.level_at(at));
+    let bytes = text.bytes;
+    let mut end = at;
+    while let Some(byte) = bytes.get(end) {
+        match byte {
+            b'\r' | b'\n' => break,
+            b'"' | b'\\' => {
+                let backslashes = text.backslashes_from(end);
+                let mark = text.mark_at(end);
+                let ends = mark
+                    .as_ref()
+                    .is_some_and(|mark| mark.is_double && around.is_some_and(|around| mark.level <= around));
+                let is_line_end = backslashes % 2 == 1 && matches!(bytes.get(end + backslashes), Some(b'n' | b'r'));
+                if ends || is_line_end {
+                    return mark.map_or(end + backslashes - 1, |mark| mark.range.start);
+                }
+                end = mark.map_or(end + backslashes.max(1), |mark| mark.range.end);
+            }
+            _ => end += 1,
+        }
+    }
+    end
+}
+
+/// Without what closes something that began before the value: `{a=b, password=c}`, `'password=c'`.
+fn without_closers(text: &[u8], range: Range<usize>) -> usize {
+    const PAIRS: [[u8; 2]; 4] = [*b"()", *b"[]", *b"{}", *b"<>"];
+    let count = |byte: u8| text[range.clone()].iter().filter(|other| **other == byte).count();
+    let mut unopened = PAIRS.map(|[open, close]| count(close).saturating_sub(count(open)));
+    let mut unpaired = count(b'\'') % 2;
+    let mut end = range.end;
+    while end > range.start {
+        let left = match PAIRS.iter().position(|[_, close]| *close == text[end - 1]) {
+            Some(pair) => &mut unopened[pair],
+            None if text[end - 1] == b'\'' => &mut unpaired,
+            None => break,
+        };
+        let Some(less) = left.checked_sub(1) else { break };
+        *left = less;
+        end -= 1;
+    }
+    end
 }
 
 fn end_of_token(text: &[u8], at: usize, ends: &[u8]) -> usize {
     text[at..].iter().position(|byte| ends.contains(byte)).map_or(text.len(), |len| at + len)
-}
-
-fn backslashes_from(text: &[u8], at: usize) -> usize {
-    text[at..].iter().take_while(|byte| **byte == b'\\').count()
-}
-
-fn backslashes_before(text: &[u8], at: usize, floor: usize) -> usize {
-    text[floor..at].iter().rev().take_while(|byte| **byte == b'\\').count()
 }
