@@ -92,11 +92,16 @@ impl PartitionRows {
         self.full_bytes + self.segments.last().map_or(0, |last| last.lease.bytes())
     }
 
-    /// Cuts the rows, in order, into runs of about equal size that hold at most about so many bytes each; a run has
-    /// at least one segment.
+    /// How many runs [`PartitionRows::into_runs`] makes, about; at least one.
+    pub fn runs(&self, run_bytes: usize) -> usize {
+        let most = run_bytes.max(1).saturating_add(run_bytes / 4);
+        self.bytes().div_ceil(most).max(1)
+    }
+
+    /// Cuts the rows, in order, into runs of about equal size that hold about so many bytes each, and a quarter more
+    /// rather than one run more; a run has at least one segment.
     pub fn into_runs(self, run_bytes: usize) -> impl Iterator<Item = Vec<Segment>> {
-        let bytes = self.bytes();
-        let target = bytes / bytes.div_ceil(run_bytes.max(1)).max(1);
+        let target = self.bytes() / self.runs(run_bytes);
         let mut segments = self.segments.into_iter().peekable();
         std::iter::from_fn(move || {
             let first = segments.next()?;

@@ -29,6 +29,8 @@ use crate::table::{Column, Field, Schema, Source, Type};
 const LARGEST_PAGE: usize = 512 << 10;
 /// Bytes of rows that are handed over at once, at most.
 const LARGEST_BATCH: usize = 1 << 20;
+/// And values, empty ones too: each takes up to 16 bytes.
+const MOST_VALUES: usize = 512 << 10;
 /// Pages and batches are at most this part of an object, so that its size is known well enough to end it in time.
 const PART_OF_OBJECT: usize = 64;
 /// And no smaller than this.
@@ -47,11 +49,12 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    pub(super) fn new(schema: &Arc<Schema>, rows: u64, settings: &EncodeSettings) -> Result<Self, ParquetError> {
+    /// `group_rows`: the rows of a row group, about.
+    pub(super) fn new(schema: &Arc<Schema>, group_rows: u64, settings: &EncodeSettings) -> Result<Self, ParquetError> {
         let schema = Arc::clone(schema);
         let fields: Vec<_> = schema.columns.iter().map(arrow_field).collect();
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&schema, rows, settings)?)
+            .with_properties(properties(&schema, group_rows, settings)?)
             .with_parquet_schema(schema.parquet()?)
             .with_skip_arrow_metadata(true);
         Ok(Self { schema, arrow: Arc::new(ArrowSchema::new(fields)), options, object_bytes: settings.object_bytes })
@@ -73,7 +76,7 @@ fn arrow_field(column: &Column) -> ArrowField {
     ArrowField::new(&column.name, values::arrow_type(column.kind), !column.required)
 }
 
-fn properties(schema: &Schema, rows: u64, settings: &EncodeSettings) -> Result<WriterProperties, ParquetError> {
+fn properties(schema: &Schema, group_rows: u64, settings: &EncodeSettings) -> Result<WriterProperties, ParquetError> {
     let mut properties = WriterProperties::builder()
         .set_writer_version(WriterVersion::PARQUET_1_0)
         .set_created_by(concat!("firemain ", env!("CARGO_PKG_VERSION")).to_owned())
@@ -96,7 +99,7 @@ fn properties(schema: &Schema, rows: u64, settings: &EncodeSettings) -> Result<W
         if settings.bloom_filters.contains(&column.name) {
             let path = ColumnPath::from(column.name.as_str());
             properties = properties.set_column_bloom_filter_enabled(path.clone(), true);
-            properties = properties.set_column_bloom_filter_max_ndv(path, rows.clamp(1, MOST_DISTINCT));
+            properties = properties.set_column_bloom_filter_max_ndv(path, group_rows.clamp(1, MOST_DISTINCT));
         }
     }
     Ok(properties.build())
@@ -183,13 +186,14 @@ impl ParquetObject {
 impl ObjectWriter for ParquetObject {
     fn write(&mut self, run: &Run, from: usize) -> Result<usize, Fault> {
         let batch_bytes = part_of(self.object_bytes, LARGEST_BATCH);
+        let batch_rows = (MOST_VALUES / self.schema.columns.len().max(1)).max(1);
         let mut to = from;
         loop {
             let mut bytes = 0;
             self.batch.clear();
-            self.batch.extend(run.entries(to).take_while(|entry| {
+            self.batch.extend(run.entries(to).take(batch_rows).take_while(|entry| {
                 let room = bytes < batch_bytes;
-                bytes += entry.text_len() + size_of::<Entry>();
+                bytes += run.row_bytes(entry) + size_of::<Entry>();
                 room
             }));
             to += self.batch.len();

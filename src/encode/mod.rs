@@ -100,7 +100,7 @@ enum Fault {
 /// Encodes all rows of a partition, sorted by timestamp within each run. The rows' memory is given back as they are
 /// done; the objects hold their own share of the budget.
 ///
-/// `run_bytes`: rows that are sorted together, and that make a Parquet row group, take at most about so many bytes.
+/// `run_bytes`: rows that are sorted together, and that make a Parquet row group, take about so many bytes.
 ///
 /// # Errors
 /// Only when this program is wrong: the rows are lost then, and must be read again.
@@ -113,9 +113,12 @@ pub fn encode(
     let count = rows.rows();
     let objects = match (&partition.folder, settings.format.kind) {
         (Folder::Table { table, .. }, kind) => match (settings.tables.find(table), kind) {
-            (Some(table), FormatKind::Parquet) => columnar::Layout::new(&table.schema, count, settings)
-                .map_err(Fault::from)
-                .and_then(|layout| pack(rows, run_bytes, settings, || layout.open())),
+            (Some(table), FormatKind::Parquet) => {
+                let group_rows = count.div_ceil(rows.runs(run_bytes) as u64);
+                columnar::Layout::new(&table.schema, group_rows, settings)
+                    .map_err(Fault::from)
+                    .and_then(|layout| pack(rows, run_bytes, settings, || layout.open()))
+            }
             (Some(table), FormatKind::Json) => {
                 pack(rows, run_bytes, settings, || lines::Lines::of_table(&table.schema, settings))
             }

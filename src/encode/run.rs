@@ -18,6 +18,8 @@ pub(super) struct Run {
 
 /// A segment without its text.
 struct Part {
+    /// Bytes of text for each row, its values among it.
+    row_bytes: usize,
     rows: Vec<Row>,
     heads: Vec<Head>,
     _lease: Lease,
@@ -55,8 +57,9 @@ impl Run {
         let mut parts = Vec::with_capacity(segments.len());
         for (part, segment) in (0..).zip(segments) {
             order.extend((0..).zip(&segment.rows).map(|(row, &Row { timestamp, .. })| Key { timestamp, part, row }));
+            let row_bytes = segment.text.len() / segment.rows.len().max(1);
             texts.push(Buffer::from_vec(segment.text));
-            parts.push(Part { rows: segment.rows, heads: segment.heads, _lease: segment.lease });
+            parts.push(Part { row_bytes, rows: segment.rows, heads: segment.heads, _lease: segment.lease });
         }
         // Stable, and linear for input that is made of sorted stretches, as it mostly is.
         order.sort_by_key(|key| key.timestamp);
@@ -85,6 +88,11 @@ impl Run {
             let head = part.heads.get(row.head as usize).copied().unwrap_or(NO_HEAD);
             Entry { row, head, part: key.part }
         })
+    }
+
+    /// Bytes that a row takes, on the average of its segment or more.
+    pub(super) fn row_bytes(&self, entry: &Entry) -> usize {
+        entry.text_len().max(self.parts[entry.part as usize].row_bytes)
     }
 
     pub(super) fn bytes(&self, span: Span) -> &[u8] {

@@ -3,6 +3,7 @@
 //!
 //! Invariant: every row that comes in goes out, to one table, or in a rejection. Pure, and for a thread of its own.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::cells::RowCells;
@@ -55,8 +56,11 @@ pub struct Scratch {
     masked: Vec<u8>,
     payloads: Vec<Payload>,
     /// Of the payload at hand: its rows that do not match.
-    mismatches: Vec<(usize, Mismatch)>,
+    mismatches: Vec<usize>,
 }
+
+/// Rows of memory that is kept for further payloads.
+const KEPT: usize = 64 << 10;
 
 impl Tabulator {
     /// The general table alone, and nothing is masked.
@@ -97,54 +101,69 @@ impl Tabulator {
 
     /// Gives a payload's rows to its table, and those that do not match to where they belong.
     fn place(&self, scratch: &mut Scratch, payload: Payload, out: &mut Tabulated) {
-        let text = |range: &std::ops::Range<usize>| std::str::from_utf8(&out.decoded.text[range.clone()]);
-        let Routed { table, rows, other } = self.tables.route(text(&payload.log_group).expect("decoded text is UTF-8"));
-        scratch.mismatches.clear();
-        if let Some(extractor) = rows {
-            for at in payload.rows.clone() {
-                let message = text(&out.decoded.rows[at].message()).expect("decoded and masked text is UTF-8");
-                let cells = out.cells.row(at, out.decoded.rows.len());
-                if let Err(mismatch) = extractor.extract(&mut scratch.extract, message, cells) {
-                    scratch.mismatches.push((at, mismatch));
-                }
-                out.cells.end_row(at);
-            }
-        }
-        if scratch.mismatches.is_empty() {
-            out.tables.push(table);
+        let log_group = std::str::from_utf8(&out.decoded.text[payload.log_group.clone()]);
+        let routed = self.tables.route(log_group.expect("decoded text is UTF-8"));
+        self.extract(scratch, &payload, &routed, out);
+        let mismatches = &mut scratch.mismatches;
+        if mismatches.is_empty() {
+            out.tables.push(routed.table);
             out.decoded.payloads.push(payload);
             return;
         }
-        if other.is_none() {
-            self.reject(&payload, table, &scratch.mismatches, &mut out.decoded);
-        }
-        // What lies between the rows that do not match, and these one by one if they are rows of another table.
-        let mut push = |rows: std::ops::Range<usize>, table: usize| {
-            if !rows.is_empty() {
+        // What lies between the rows that do not match; and these, if they are rows of another table.
+        let mut push = |rows: Range<usize>, table: Option<usize>| {
+            if let Some(table) = table.filter(|_| !rows.is_empty()) {
                 out.tables.push(table);
                 out.decoded.payloads.push(Payload { rows, ..payload.clone() });
             }
         };
         let mut from = payload.rows.start;
-        for (at, _) in &scratch.mismatches {
-            push(from..*at, table);
-            if let Some(other) = other {
-                push(*at..*at + 1, other);
-            }
-            from = at + 1;
+        for rows in mismatches.chunk_by(|row, next| row + 1 == *next) {
+            let (start, end) = (rows[0], rows[0] + rows.len());
+            push(from..start, Some(routed.table));
+            push(start..end, routed.other);
+            from = end;
         }
-        push(from..payload.rows.end, table);
+        push(from..payload.rows.end, Some(routed.table));
+        mismatches.clear();
+        mismatches.shrink_to(KEPT);
     }
 
-    fn reject(&self, payload: &Payload, table: usize, mismatches: &[(usize, Mismatch)], decoded: &mut Decoded) {
-        let name = &self.tables.get(table).name;
-        let mut rejecter = Rejecter::of_payload(RejectionCode::TableMismatch, payload, decoded);
-        for (at, mismatch) in mismatches {
-            let event = rejecter.event(&decoded.rows[*at], decoded);
-            rejecter.reject(&event, format!("table {name}: {mismatch}"), decoded);
+    /// Takes values out of a payload's messages; what does not match is told, and rejected where no other table takes it.
+    fn extract(&self, scratch: &mut Scratch, payload: &Payload, routed: &Routed<'_>, out: &mut Tabulated) {
+        let Some(extractor) = routed.rows else { return };
+        let Tabulated { decoded, cells, .. } = out;
+        let mut rejecter = None;
+        for at in payload.rows.clone() {
+            let message = std::str::from_utf8(&decoded.text[decoded.rows[at].message()]);
+            let message = message.expect("decoded and masked text is UTF-8");
+            let extracted = extractor.extract(&mut scratch.extract, message, cells.row(at, decoded.rows.len()));
+            cells.end_row(at);
+            let Err(mismatch) = extracted else { continue };
+            scratch.mismatches.push(at);
+            if routed.other.is_none() {
+                self.reject(&mut rejecter, payload, routed.table, at, &mismatch, decoded);
+            }
         }
-        rejecter.finish(decoded);
-        decoded.counts.events -= mismatches.len() as u64;
+        if let Some(mut rejecter) = rejecter {
+            rejecter.finish(decoded);
+        }
+    }
+
+    fn reject<'p>(
+        &self,
+        rejecter: &mut Option<Rejecter<'p>>,
+        payload: &'p Payload,
+        table: usize,
+        at: usize,
+        mismatch: &Mismatch,
+        decoded: &mut Decoded,
+    ) {
+        let rejecter =
+            rejecter.get_or_insert_with(|| Rejecter::of_payload(RejectionCode::TableMismatch, payload, decoded));
+        let event = rejecter.event(&decoded.rows[at], decoded);
+        rejecter.reject(&event, format!("table {}: {mismatch}", self.tables.get(table).name), decoded);
+        decoded.counts.events -= 1;
     }
 }
 
@@ -260,6 +279,7 @@ mod tests {
         ];
         assert_eq!(rows(&tabulator, &out), expected);
         assert_eq!((out.decoded.counts.events, out.decoded.rejections.len()), (5, 0));
+        assert_eq!(out.decoded.payloads.len(), 4, "neighbours stay together");
     }
 
     #[test]
