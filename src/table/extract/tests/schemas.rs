@@ -1,0 +1,160 @@
+//! The built-in schemas of what AWS writes and of applications' JSON, against lines as they are.
+
+use super::*;
+
+#[test]
+fn app_json_keeps_what_it_has_no_column_for() {
+    let schema = built_in("app_json");
+    let message = r#"{"level":"info","message":"a \"b\" é","duration_ms":12.5,"status":"200","user":{"id":7},"tags":["x"],"error":{"type":"E"},"trace_id":null}"#;
+    let expected = [
+        ("level", "info"),
+        ("text", r#"a "b" é"#),
+        ("duration_ms", "12.5"),
+        ("status", "200"),
+        ("error", r#"{"type":"E"}"#),
+        ("extra", r#"{"user":{"id":7},"tags":["x"]}"#),
+    ];
+    assert_eq!(row(&schema, message), Ok(pairs(&expected)));
+    assert_eq!(row(&schema, " {} "), Ok(Vec::new()));
+    for message in ["", "text", "[1]", r#"{"a":1"#, r#"{"a":1} x"#, "null"] {
+        assert_eq!(row(&schema, message), Err("the message is not a JSON object".to_owned()), "{message}");
+    }
+    let wrong = row(&schema, r#"{"status":"teapot"}"#);
+    assert_eq!(wrong, Err(r#"status: "teapot" is no int"#.to_owned()));
+}
+
+#[test]
+fn cloudtrail_takes_members_of_members() {
+    // After the example of the user guide:
+    // <https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-log-file-examples.html>
+    let message = r#"{"eventVersion":"1.08","userIdentity":{"type":"IAMUser","principalId":"EXAMPLE6E4XEGITWATV6R","arn":"arn:aws:iam::123456789012:user/Mateo","accountId":"123456789012","accessKeyId":"AKIAIOSFODNN7EXAMPLE","userName":"Mateo","sessionContext":{"sessionIssuer":{},"webIdFederationData":{},"attributes":{"creationDate":"2023-07-19T21:11:57Z","mfaAuthenticated":"false"}}},"eventTime":"2023-07-19T21:17:28Z","eventSource":"ec2.amazonaws.com","eventName":"StartInstances","awsRegion":"us-east-1","sourceIPAddress":"192.0.2.0","userAgent":"aws-cli/2.13.5","requestParameters":{"instancesSet":{"items":[{"instanceId":"i-EXAMPLE56126103cb"}]}},"responseElements":null,"requestID":"e4336db0-149f-4a6b-844d-EXAMPLEb9d16","eventID":"e755e09c-42f9-4c5c-9064-EXAMPLE228c7","readOnly":false,"eventType":"AwsApiCall","managementEvent":true,"recipientAccountId":"123456789012","eventCategory":"Management"}"#;
+    let expected = [
+        ("event_time", "1689801448000 ms"),
+        ("event_source", "ec2.amazonaws.com"),
+        ("event_name", "StartInstances"),
+        ("aws_region", "us-east-1"),
+        ("source_ip_address", "192.0.2.0"),
+        ("user_agent", "aws-cli/2.13.5"),
+        ("user_type", "IAMUser"),
+        ("user_arn", "arn:aws:iam::123456789012:user/Mateo"),
+        ("user_account_id", "123456789012"),
+        ("user_name", "Mateo"),
+        ("recipient_account_id", "123456789012"),
+        ("event_type", "AwsApiCall"),
+        ("event_category", "Management"),
+        ("management_event", "true"),
+        ("read_only", "false"),
+        ("request_id", "e4336db0-149f-4a6b-844d-EXAMPLEb9d16"),
+        ("api_event_id", "e755e09c-42f9-4c5c-9064-EXAMPLE228c7"),
+        ("request_parameters", r#"{"instancesSet":{"items":[{"instanceId":"i-EXAMPLE56126103cb"}]}}"#),
+    ];
+    assert_eq!(row(&built_in("cloudtrail"), message), Ok(pairs(&expected)));
+    let missing = row(&built_in("cloudtrail"), r#"{"eventTime":"2023-07-19T21:17:28Z"}"#);
+    assert_eq!(missing, Err("event_source: there is no value, and it is required".to_owned()));
+}
+
+#[test]
+fn vpc_flow_takes_version_2_and_any_order() {
+    let schema = built_in("vpc_flow");
+    // From the user guide: <https://docs.aws.amazon.com/vpc/latest/userguide/flow-logs-records-examples.html>
+    let accepted = "2 123456789010 eni-1235b8ca123456789 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK";
+    let expected = [
+        ("version", "2"),
+        ("account_id", "123456789010"),
+        ("interface_id", "eni-1235b8ca123456789"),
+        ("srcaddr", "172.31.16.139"),
+        ("dstaddr", "172.31.16.21"),
+        ("srcport", "20641"),
+        ("dstport", "22"),
+        ("protocol", "6"),
+        ("packets", "20"),
+        ("bytes", "4249"),
+        ("start_time", "1418530010000 ms"),
+        ("end_time", "1418530070000 ms"),
+        ("action", "ACCEPT"),
+        ("log_status", "OK"),
+    ];
+    assert_eq!(row(&schema, accepted), Ok(pairs(&expected)));
+    let no_data = "2 123456789010 eni-1235b8ca123456789 - - - - - - - 1431280876 1431280934 - NODATA";
+    assert_eq!(row(&schema, no_data).unwrap().len(), 6);
+    let ipv6 = "2 123456789010 eni-1235b8ca123456789 2001:db8:1234:a100:8d6e:3477:df66:f105 2001:db8:1234:a102:3304:8879:34cf:4071 34892 22 6 54 8855 1477913708 1477913820 ACCEPT OK";
+    assert!(row(&schema, ipv6).unwrap().contains(&("srcaddr".into(), "2001:db8:1234:a100:8d6e:3477:df66:f105".into())));
+    assert_eq!(row(&schema, "2 123"), Err("the message has 2 fields, of 14".to_owned()));
+    assert_eq!(row(&schema, &format!("{accepted} more")), Err("the message has 15 fields, of 14".to_owned()));
+    assert_eq!(row(&schema, &format!("{accepted}\n{accepted}")), Err("the message has more than one line".to_owned()));
+    let port = accepted.replace("20641", "x");
+    assert_eq!(row(&schema, &port), Err(r#"srcport: "x" is no int"#.to_owned()));
+
+    let library = Library::open(None).unwrap();
+    let fields: Vec<String> = ["vpc-id", "srcaddr", "tcp-flags", "end"].map(str::to_owned).into();
+    let custom = Schema::parse("vpc_flow.json", library.text("vpc_flow").unwrap(), Some(&fields)).unwrap();
+    let expected =
+        [("srcaddr", "10.0.0.1"), ("end_time", "1418530070000 ms"), ("vpc_id", "vpc-1"), ("tcp_flags", "19")];
+    assert_eq!(row(&custom, "vpc-1 10.0.0.1 19 1418530070"), Ok(pairs(&expected)));
+    let wrong = Schema::parse("vpc_flow.json", library.text("vpc_flow").unwrap(), Some(&["vpcid".to_owned()]));
+    assert!(
+        wrong.unwrap_err().to_string().contains(r#"there is no field "vpcid": the schema has version, account-id,"#)
+    );
+}
+
+#[test]
+fn lambda_platform_takes_the_lines_of_an_invocation() {
+    let schema = built_in("lambda_platform");
+    let id = "79104EXAMPLEB723";
+    let start = row(&schema, &format!("START RequestId: {id} Version: $LATEST\n"));
+    assert_eq!(start, Ok(pairs(&[("kind", "START"), ("request_id", id), ("function_version", "$LATEST")])));
+    assert_eq!(row(&schema, &format!("END RequestId: {id}\n")), Ok(pairs(&[("kind", "END"), ("request_id", id)])));
+    let report = format!(
+        "REPORT RequestId: {id}\tDuration: 14.37 ms\tBilled Duration: 15 ms\tMemory Size: 128 MB\tMax Memory Used: 60 MB\t\
+         Init Duration: 140.38 ms\t\nXRAY TraceId: 1-5e34a614-10bdxmplf1fb44f07bc535a1\tSegmentId: 07f5xmpl2d1f6f85\tSampled: true\t\n"
+    );
+    let expected = [
+        ("kind", "REPORT"),
+        ("request_id", id),
+        ("duration_ms", "14.37"),
+        ("billed_ms", "15"),
+        ("memory_size_mb", "128"),
+        ("memory_used_mb", "60"),
+        ("init_ms", "140.38"),
+        ("trace_id", "1-5e34a614-10bdxmplf1fb44f07bc535a1"),
+    ];
+    assert_eq!(row(&schema, &report), Ok(pairs(&expected)));
+    let failed = format!(
+        "REPORT RequestId: {id}\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\tMemory Size: 128 MB\tMax Memory Used: 34 MB\t\
+         Status: timeout\n"
+    );
+    assert!(row(&schema, &failed).unwrap().contains(&("status".into(), "timeout".into())));
+    let init =
+        "INIT_START Runtime Version: nodejs:20.v30\tRuntime Version ARN: arn:aws:lambda:eu-west-1::runtime:abc\n";
+    assert_eq!(row(&schema, init), Ok(pairs(&[("kind", "INIT_START"), ("runtime", "nodejs:20.v30")])));
+    let timed_out =
+        "2024-03-22T05:00:03.000Z 4ac44a8b-4ba4-4a57-9b6c-0a3d0e7e1f10 Task timed out after 3.01 seconds\n\n";
+    assert!(row(&schema, timed_out).unwrap().contains(&("timeout_s".into(), "3.01".into())));
+    assert!(
+        row(&schema, "2024-03-22T05:00:03.000Z\tid\tINFO\thello").is_err(),
+        "what functions write is not the platform's"
+    );
+}
+
+#[test]
+fn alb_access_takes_quoted_fields_and_such_as_will_come() {
+    let schema = built_in("alb_access");
+    // From the user guide:
+    // <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html>
+    let line = r#"https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067 "Root=1-58337281-1d84f3d73c47ec4e58577259" "www.example.com" "arn:aws:acm:us-east-2:123456789012:certificate/12345678-1234-1234-1234-123456789012" 1 2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-""#;
+    let row_of = |line: &str| row(&schema, line).unwrap_or_else(|why| panic!("{why}"));
+    let value =
+        |line: &str, column: &str| row_of(line).into_iter().find(|(name, _)| name == column).map(|(_, value)| value);
+    assert_eq!(value(line, "kind").as_deref(), Some("https"));
+    assert_eq!(value(line, "response_time").as_deref(), Some("1530570180186 ms"));
+    assert_eq!(value(line, "request").as_deref(), Some("GET https://www.example.com:443/ HTTP/1.1"));
+    assert_eq!(value(line, "target_processing_time").as_deref(), Some("0.048"));
+    assert_eq!(value(line, "actions_executed").as_deref(), Some("authenticate|forward"));
+    assert_eq!(value(line, "redirect_url"), None);
+    assert_eq!(row_of(&format!("{line} TID_1234abcd \"-\" \"-\"")), row_of(line), "fields that came later");
+    let failed = line.replace("10.0.0.1:80 0.086 0.048 0.037 200 200", "- -1 -1 -1 502 -");
+    assert_eq!((value(&failed, "target"), value(&failed, "target_status_code")), (None, None));
+    assert_eq!(value(&failed, "request_processing_time").as_deref(), Some("-1"));
+    let quoted = line.replace("curl/7.46.0", r#"a \"b\" ""c"" d"#);
+    assert_eq!(value(&quoted, "user_agent").as_deref(), Some(r#"a "b" "c" d"#));
+}
