@@ -97,42 +97,227 @@ fn vpc_flow_takes_version_2_and_any_order() {
     );
 }
 
+/// The row of each line, or why there is none.
+fn check(schema: &Schema, cases: &[(&str, &[(&str, &str)])]) {
+    for (line, expected) in cases {
+        assert_eq!(row(schema, line), Ok(pairs(expected)), "{line}");
+    }
+}
+
+/// Lines that do not match, and the reason.
+fn refuse(schema: &Schema, why: &str, lines: &[&str]) {
+    for line in lines {
+        assert_eq!(row(schema, line), Err(why.to_owned()), "{line}");
+    }
+}
+
+/// After <https://docs.aws.amazon.com/lambda/latest/dg/monitoring-cloudwatchlogs-logformat.html>,
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtime-environment.html> and
+/// <https://docs.aws.amazon.com/lambda/latest/dg/snapstart-monitoring.html>.
 #[test]
 fn lambda_platform_takes_the_lines_of_an_invocation() {
+    const ID: &str = "4ac44a8b-4ba4-4a57-9b6c-0a3d0e7e1f10";
+    let at = |line: &'static str| line.replace("ID", ID);
     let schema = built_in("lambda_platform");
-    let id = "79104EXAMPLEB723";
-    let start = row(&schema, &format!("START RequestId: {id} Version: $LATEST\n"));
-    assert_eq!(start, Ok(pairs(&[("kind", "START"), ("request_id", id), ("function_version", "$LATEST")])));
-    assert_eq!(row(&schema, &format!("END RequestId: {id}\n")), Ok(pairs(&[("kind", "END"), ("request_id", id)])));
-    let report = format!(
-        "REPORT RequestId: {id}\tDuration: 14.37 ms\tBilled Duration: 15 ms\tMemory Size: 128 MB\tMax Memory Used: 60 MB\t\
-         Init Duration: 140.38 ms\t\nXRAY TraceId: 1-5e34a614-10bdxmplf1fb44f07bc535a1\tSegmentId: 07f5xmpl2d1f6f85\tSampled: true\t\n"
+    check(
+        &schema,
+        &[
+            (
+                &at("START RequestId: ID Version: $LATEST\n"),
+                &[("kind", "START"), ("request_id", ID), ("function_version", "$LATEST")],
+            ),
+            (&at("END RequestId: ID\n"), &[("kind", "END"), ("request_id", ID)]),
+            (
+                "REPORT RequestId: 79104EXAMPLEB723\tDuration: 14.37 ms\tBilled Duration: 15 ms\tMemory Size: 128 MB\t\
+                 Max Memory Used: 60 MB\tInit Duration: 140.38 ms\t\nXRAY TraceId: 1-5e34a614-10bdxmplf1fb44f07bc535a1\t\
+                 SegmentId: 07f5xmpl2d1f6f85\tSampled: true\t\n",
+                &[
+                    ("kind", "REPORT"),
+                    ("request_id", "79104EXAMPLEB723"),
+                    ("duration_ms", "14.37"),
+                    ("billed_ms", "15"),
+                    ("memory_size_mb", "128"),
+                    ("memory_used_mb", "60"),
+                    ("init_ms", "140.38"),
+                    ("trace_id", "1-5e34a614-10bdxmplf1fb44f07bc535a1"),
+                    ("segment_id", "07f5xmpl2d1f6f85"),
+                    ("sampled", "true"),
+                ],
+            ),
+            (
+                &at("REPORT RequestId: ID\tDuration: 306.34 ms\tBilled Duration: 610 ms\tMemory Size: 3009 MB\t\
+                     Max Memory Used: 155 MB\tRestore Duration: 511.25 ms\tBilled Restore Duration: 303 ms\t\n"),
+                &[
+                    ("kind", "REPORT"),
+                    ("request_id", ID),
+                    ("duration_ms", "306.34"),
+                    ("billed_ms", "610"),
+                    ("memory_size_mb", "3009"),
+                    ("memory_used_mb", "155"),
+                    ("restore_ms", "511.25"),
+                    ("billed_restore_ms", "303"),
+                ],
+            ),
+            // With spaces, as it is shown in places.
+            (
+                &at("REPORT RequestId: ID Duration: 3000.00 ms Billed Duration: 3000 ms Memory Size: 128 MB \
+                     Max Memory Used: 34 MB Status: timeout"),
+                &[
+                    ("kind", "REPORT"),
+                    ("request_id", ID),
+                    ("duration_ms", "3000"),
+                    ("billed_ms", "3000"),
+                    ("memory_size_mb", "128"),
+                    ("memory_used_mb", "34"),
+                    ("status", "timeout"),
+                ],
+            ),
+            (
+                &at("REPORT RequestId: ID\tDuration: 10935.70 ms\tBilled Duration: 10936 ms\tMemory Size: 1024 MB\t\
+                     Max Memory Used: 1024 MB\tStatus: error\tError Type: Runtime.OutOfMemory\n\
+                     XRAY TraceId: 1-6ac7d556-032906e375c910cf42cb849e\tSegmentId: 90cbc97f4ee64a7f\tSampled: false\t\n"),
+                &[
+                    ("kind", "REPORT"),
+                    ("request_id", ID),
+                    ("duration_ms", "10935.7"),
+                    ("billed_ms", "10936"),
+                    ("memory_size_mb", "1024"),
+                    ("memory_used_mb", "1024"),
+                    ("trace_id", "1-6ac7d556-032906e375c910cf42cb849e"),
+                    ("segment_id", "90cbc97f4ee64a7f"),
+                    ("sampled", "false"),
+                    ("status", "error"),
+                    ("error_type", "Runtime.OutOfMemory"),
+                ],
+            ),
+            (
+                &at("2024-03-22T05:00:03.000Z ID Task timed out after 3.01 seconds\n\n"),
+                &[
+                    ("kind", "Task timed out"),
+                    ("request_id", ID),
+                    ("error", "Task timed out after 3.01 seconds"),
+                    ("timeout_s", "3.01"),
+                ],
+            ),
+            (
+                &at("RequestId: ID Error: Runtime exited with error: signal: killed\nRuntime.ExitError\n"),
+                &[
+                    ("kind", "Error"),
+                    ("request_id", ID),
+                    ("error_type", "Runtime.ExitError"),
+                    ("error", "Runtime exited with error: signal: killed"),
+                ],
+            ),
+            (
+                &at("RequestId: ID Error: Runtime exited without providing a reason"),
+                &[("kind", "Error"), ("request_id", ID), ("error", "Runtime exited without providing a reason")],
+            ),
+            (
+                &at("RequestId: ID Process exited before completing request\n"),
+                &[
+                    ("kind", "Process exited"),
+                    ("request_id", ID),
+                    ("error", "Process exited before completing request"),
+                ],
+            ),
+        ],
     );
-    let expected = [
-        ("kind", "REPORT"),
-        ("request_id", id),
-        ("duration_ms", "14.37"),
-        ("billed_ms", "15"),
-        ("memory_size_mb", "128"),
-        ("memory_used_mb", "60"),
-        ("init_ms", "140.38"),
-        ("trace_id", "1-5e34a614-10bdxmplf1fb44f07bc535a1"),
-    ];
-    assert_eq!(row(&schema, &report), Ok(pairs(&expected)));
-    let failed = format!(
-        "REPORT RequestId: {id}\tDuration: 3000.00 ms\tBilled Duration: 3000 ms\tMemory Size: 128 MB\tMax Memory Used: 34 MB\t\
-         Status: timeout\n"
+    refuse(
+        &schema,
+        "the message does not match the regular expression",
+        &[
+            "",
+            "2024-03-22T05:00:03.000Z\tid\tINFO\thello",
+            "[ERROR] Runtime.ImportModuleError: Unable to import module 'handler'",
+            "REPORT RequestId: 1\tDuration: 1 s",
+            &at("END RequestId: ID said the function"),
+            &at("the function said: END RequestId: ID"),
+            r#"{"time":"2024-06-17T17:23:55.902Z","type":"platform.start","record":{}}"#,
+        ],
     );
-    assert!(row(&schema, &failed).unwrap().contains(&("status".into(), "timeout".into())));
-    let init =
-        "INIT_START Runtime Version: nodejs:20.v30\tRuntime Version ARN: arn:aws:lambda:eu-west-1::runtime:abc\n";
-    assert_eq!(row(&schema, init), Ok(pairs(&[("kind", "INIT_START"), ("runtime", "nodejs:20.v30")])));
-    let timed_out =
-        "2024-03-22T05:00:03.000Z 4ac44a8b-4ba4-4a57-9b6c-0a3d0e7e1f10 Task timed out after 3.01 seconds\n\n";
-    assert!(row(&schema, timed_out).unwrap().contains(&("timeout_s".into(), "3.01".into())));
-    assert!(
-        row(&schema, "2024-03-22T05:00:03.000Z\tid\tINFO\thello").is_err(),
-        "what functions write is not the platform's"
+}
+
+#[test]
+fn lambda_platform_takes_the_lines_of_an_environment() {
+    let schema = built_in("lambda_platform");
+    let arn = "arn:aws:lambda:us-east-1::runtime:b8b295733fb8ae6769e0fb039181ce76e1f54a4d04bb5ca7ded937bb0d839109";
+    check(
+        &schema,
+        &[
+            (
+                &format!("INIT_START Runtime Version: python:3.12.v30\tRuntime Version ARN: {arn}\n"),
+                &[("kind", "INIT_START"), ("runtime", "python:3.12.v30"), ("runtime_arn", arn)],
+            ),
+            (
+                "INIT_REPORT Init Duration: 10006.95 ms\tPhase: init\tStatus: timeout\n",
+                &[("kind", "INIT_REPORT"), ("init_ms", "10006.95"), ("status", "timeout"), ("phase", "init")],
+            ),
+            (
+                "INIT_REPORT Init Duration: 1236.04 ms\tPhase: invoke\tStatus: error\tError Type: Extension.Crash\n",
+                &[
+                    ("kind", "INIT_REPORT"),
+                    ("init_ms", "1236.04"),
+                    ("status", "error"),
+                    ("error_type", "Extension.Crash"),
+                    ("phase", "invoke"),
+                ],
+            ),
+            ("INIT_REPORT Init Duration: 6211.43 ms\n", &[("kind", "INIT_REPORT"), ("init_ms", "6211.43")]),
+            (
+                &format!("RESTORE_START Runtime Version: java:11.v20\tRuntime Version ARN: {arn}\n"),
+                &[("kind", "RESTORE_START"), ("runtime", "java:11.v20"), ("runtime_arn", arn)],
+            ),
+            (
+                "RESTORE_START Runtime Version: nodejs:22.v20",
+                &[("kind", "RESTORE_START"), ("runtime", "nodejs:22.v20")],
+            ),
+            ("RESTORE_REPORT Restore Duration: 398.97 ms\n", &[("kind", "RESTORE_REPORT"), ("restore_ms", "398.97")]),
+            (
+                "RESTORE_REPORT Restore Duration: 1236.04 ms\tStatus: error\tError Type: Runtime.ExitError\n",
+                &[
+                    ("kind", "RESTORE_REPORT"),
+                    ("restore_ms", "1236.04"),
+                    ("status", "error"),
+                    ("error_type", "Runtime.ExitError"),
+                ],
+            ),
+            (
+                "EXTENSION\tName: AWSParametersAndSecretsLambdaExtension\tState: Ready\tEvents: [SHUTDOWN, INVOKE]\n",
+                &[
+                    ("kind", "EXTENSION"),
+                    ("extension", "AWSParametersAndSecretsLambdaExtension"),
+                    ("state", "Ready"),
+                    ("events", "SHUTDOWN, INVOKE"),
+                ],
+            ),
+            (
+                "EXTENSION\tName: lambda-adapter\tState: Started\tEvents: []\n",
+                &[("kind", "EXTENSION"), ("extension", "lambda-adapter"), ("state", "Started"), ("events", "")],
+            ),
+            (
+                "TELEMETRY\tName: datadog-agent\tState: Subscribed\tTypes: [Platform, Function, Extension]\n",
+                &[
+                    ("kind", "TELEMETRY"),
+                    ("extension", "datadog-agent"),
+                    ("state", "Subscribed"),
+                    ("types", "Platform, Function, Extension"),
+                ],
+            ),
+            (
+                "LOGS\tName: cloudwatch_lambda_agent\tState: Already subscribed\tTypes: [Platform]\n",
+                &[
+                    ("kind", "LOGS"),
+                    ("extension", "cloudwatch_lambda_agent"),
+                    ("state", "Already subscribed"),
+                    ("types", "Platform"),
+                ],
+            ),
+        ],
+    );
+    refuse(
+        &schema,
+        "the message does not match the regular expression",
+        &["EXTENSION\tName: x\tState: Ready", "RESTORE_REPORT", "INIT_REPORT Init Duration: long"],
     );
 }
 
