@@ -321,6 +321,132 @@ fn lambda_platform_takes_the_lines_of_an_environment() {
     );
 }
 
+/// After <https://docs.aws.amazon.com/lambda/latest/dg/telemetry-schema-reference.html>.
+#[test]
+fn lambda_platform_json_takes_the_events_of_an_invocation_and_of_an_environment() {
+    const ID: &str = "6d68ca91-49c9-448d-89b8-7ca3e6dc66aa";
+    const TRACE: &str = "Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1";
+    let schema = built_in("lambda_platform_json");
+    // The type, the record, and what it makes besides these two and the time.
+    let cases: &[(&str, &str, &[(&str, &str)])] = &[
+        (
+            "platform.start",
+            r#"{"requestId":"ID","functionArn":"arn:aws:lambda:eu-west-1:1:function:f","version":"$LATEST","tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"TRACE"}}"#,
+            &[
+                ("request_id", ID),
+                ("function_version", "$LATEST"),
+                ("trace_header", TRACE),
+                ("span_id", "54565fb41ac79632"),
+            ],
+        ),
+        (
+            "platform.runtimeDone",
+            r#"{"requestId":"ID","status":"error","errorType":"Runtime.ExitError","spans":[{"name":"responseLatency","start":"2024-02-09T08:42:44.078Z","durationMs":0.677}],"metrics":{"durationMs":140.0,"producedBytes":16}}"#,
+            &[("request_id", ID), ("duration_ms", "140"), ("status", "error"), ("error_type", "Runtime.ExitError")],
+        ),
+        (
+            "platform.report",
+            r#"{"requestId":"ID","metrics":{"durationMs":1233.96,"billedDurationMs":1698,"memorySizeMB":256,"maxMemoryUsedMB":123,"initDurationMs":463.512},"status":"success"}"#,
+            &[
+                ("request_id", ID),
+                ("duration_ms", "1233.96"),
+                ("billed_ms", "1698"),
+                ("memory_size_mb", "256"),
+                ("memory_used_mb", "123"),
+                ("init_ms", "463.512"),
+                ("status", "success"),
+            ],
+        ),
+        (
+            "platform.report",
+            r#"{"requestId":"ID","status":"success","metrics":{"durationMs":147.156,"billedDurationMs":201,"memorySizeMB":512,"maxMemoryUsedMB":91,"restoreDurationMs":500.795,"billedRestoreDurationMs":53}}"#,
+            &[
+                ("request_id", ID),
+                ("duration_ms", "147.156"),
+                ("billed_ms", "201"),
+                ("memory_size_mb", "512"),
+                ("memory_used_mb", "91"),
+                ("restore_ms", "500.795"),
+                ("billed_restore_ms", "53"),
+                ("status", "success"),
+            ],
+        ),
+        (
+            "platform.initStart",
+            r#"{"initializationType":"on-demand","phase":"init","runtimeVersion":"nodejs-14.v3","runtimeVersionArn":"arn","functionName":"myFunction","functionVersion":"$LATEST","instanceId":"82561ce0-53dd-47d1-90e0-c8f5e063e62e","instanceMaxMemory":256}"#,
+            &[
+                ("phase", "init"),
+                ("initialization_type", "on-demand"),
+                ("runtime", "nodejs-14.v3"),
+                ("runtime_arn", "arn"),
+            ],
+        ),
+        (
+            "platform.initReport",
+            r#"{"initializationType":"on-demand","phase":"init","status":"timeout","metrics":{"durationMs":10000.487}}"#,
+            &[
+                ("duration_ms", "10000.487"),
+                ("status", "timeout"),
+                ("phase", "init"),
+                ("initialization_type", "on-demand"),
+            ],
+        ),
+        (
+            "platform.restoreReport",
+            r#"{"status":"success","metrics":{"durationMs":15.19},"spans":[]}"#,
+            &[("duration_ms", "15.19"), ("status", "success")],
+        ),
+        (
+            "platform.extension",
+            r#"{"events":["INVOKE","SHUTDOWN"],"name":"my-telemetry-extension","state":"Ready"}"#,
+            &[("extension", "my-telemetry-extension"), ("state", "Ready"), ("events", r#"["INVOKE","SHUTDOWN"]"#)],
+        ),
+        (
+            "platform.telemetrySubscription",
+            r#"{"name":"my-telemetry-extension","state":"Subscribed","types":["platform","function"]}"#,
+            &[
+                ("extension", "my-telemetry-extension"),
+                ("state", "Subscribed"),
+                ("types", r#"["platform","function"]"#),
+            ],
+        ),
+        (
+            "platform.logsDropped",
+            r#"{"droppedBytes":12345,"droppedRecords":123,"reason":"the consumer is slower than the logs"}"#,
+            &[],
+        ),
+        ("platform.fault", r#""RequestId: ID Process exited before completing request""#, &[]),
+    ];
+    for (kind, record, values) in cases {
+        let record = record.replace("ID", ID).replace("TRACE", TRACE);
+        let line = format!(r#"{{"time":"2022-10-12T00:01:15.000Z","type":"{kind}","record":{record}}}"#);
+        let mut expected = vec![("kind", *kind), ("event_time", "1665532875000 ms")];
+        expected.extend_from_slice(values);
+        expected.push(("record", record.trim_matches('"')));
+        assert_eq!(row(&schema, &line), Ok(pairs(&expected)), "{line}");
+    }
+    // What functions log, in Lambda's JSON or their own.
+    let log = r#"{"timestamp":"2022-10-12T00:03:50.000Z","level":"INFO","requestId":"79b4f56e","message":"Hello"}"#;
+    refuse(&schema, "kind: there is no value, and it is required", &[log, "{}"]);
+    refuse(
+        &schema,
+        "record: there is no value, and it is required",
+        &[r#"{"time":"2022-10-12T00:03:50.000Z","type":"order"}"#],
+    );
+    refuse(&schema, "the message is not a JSON object", &["START RequestId: 1 Version: 2", "Hello"]);
+}
+
+/// What both schemas of Lambda say is called the same, and is of the same type.
+#[test]
+fn schemas_of_lambda_share_their_columns() {
+    let (text, json) = (built_in("lambda_platform"), built_in("lambda_platform_json"));
+    let kind = |schema: &Schema, name: &str| schema.columns.iter().find(|column| column.name == name).map(|c| c.kind);
+    let shared = text.columns.iter().filter(|column| kind(&json, &column.name).is_some());
+    assert!(shared.clone().all(|column| kind(&json, &column.name) == Some(column.kind)));
+    let own: Vec<_> = text.columns.iter().map(|c| c.name.as_str()).filter(|name| kind(&json, name).is_none()).collect();
+    assert_eq!(own, ["trace_id", "segment_id", "sampled", "error", "timeout_s"]);
+}
+
 #[test]
 fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     let schema = built_in("alb_access");
