@@ -85,16 +85,95 @@ fn vpc_flow_takes_version_2_and_any_order() {
     let port = accepted.replace("20641", "x");
     assert_eq!(row(&schema, &port), Err(r#"srcport: "x" is no int"#.to_owned()));
 
-    let library = Library::open(None).unwrap();
-    let fields: Vec<String> = ["vpc-id", "srcaddr", "tcp-flags", "end"].map(str::to_owned).into();
-    let custom = Schema::parse("vpc_flow.json", library.text("vpc_flow").unwrap(), Some(&fields)).unwrap();
+    let custom = of_fields("vpc-id srcaddr tcp-flags end");
     let expected =
         [("srcaddr", "10.0.0.1"), ("end_time", "1418530070000 ms"), ("vpc_id", "vpc-1"), ("tcp_flags", "19")];
     assert_eq!(row(&custom, "vpc-1 10.0.0.1 19 1418530070"), Ok(pairs(&expected)));
+    let library = Library::open(None).unwrap();
     let wrong = Schema::parse("vpc_flow.json", library.text("vpc_flow").unwrap(), Some(&["vpcid".to_owned()]));
     assert!(
         wrong.unwrap_err().to_string().contains(r#"there is no field "vpcid": the schema has version, account-id,"#)
     );
+}
+
+/// `vpc_flow` where a table says its fields.
+fn of_fields(fields: &str) -> Schema {
+    let library = Library::open(None).unwrap();
+    let fields: Vec<_> = fields.split(' ').map(str::to_owned).collect();
+    Schema::parse("vpc_flow.json", library.text("vpc_flow").unwrap(), Some(&fields)).unwrap()
+}
+
+/// All that there are, in the order of <https://docs.aws.amazon.com/vpc/latest/userguide/flow-log-records.html>: 14 of
+/// version 2, 7 of 3, 4 of 4, 4 of 5, 10 of 7, and one each of 8, 9 and 10. Those of 6 are of transit gateways.
+#[test]
+fn vpc_flow_takes_every_field_of_every_version() {
+    let version_2 = "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end \
+                     action log-status";
+    let later = "vpc-id subnet-id instance-id tcp-flags type pkt-srcaddr pkt-dstaddr region az-id sublocation-type \
+                 sublocation-id pkt-src-aws-service pkt-dst-aws-service flow-direction traffic-path ecs-cluster-arn \
+                 ecs-cluster-name ecs-container-instance-arn ecs-container-instance-id ecs-container-id \
+                 ecs-second-container-id ecs-service-name ecs-task-definition-arn ecs-task-arn ecs-task-id \
+                 reject-reason resource-id encryption-status";
+    let schema = of_fields(&format!("{version_2} {later}"));
+    let arn = "arn:aws:ecs:eu-west-1:123456789010";
+    let line = format!(
+        "10 123456789010 eni-1235b8ca123456789 172.31.16.139 203.0.113.5 43416 443 6 10 840 1418530010 1418530070 REJECT OK \
+         vpc-abcdefab012345678 subnet-aaaaaaaa012345678 i-01234567890123456 3 IPv4 172.31.16.139 203.0.113.5 eu-west-1 \
+         euw1-az1 wavelength wlz-1 S3 CLOUDFRONT egress 8 {arn}:cluster/main main {arn}:container-instance/main/0c1 0c1 \
+         d0c1 d0c2 web {arn}:task-definition/web:3 {arn}:task/main/7a7a 7a7a BPA nat-1235b8ca 3"
+    );
+    let of = |kind: &str| format!("{arn}:{kind}");
+    let expected: &[(&str, &str)] = &[
+        ("version", "10"),
+        ("account_id", "123456789010"),
+        ("interface_id", "eni-1235b8ca123456789"),
+        ("srcaddr", "172.31.16.139"),
+        ("dstaddr", "203.0.113.5"),
+        ("srcport", "43416"),
+        ("dstport", "443"),
+        ("protocol", "6"),
+        ("packets", "10"),
+        ("bytes", "840"),
+        ("start_time", "1418530010000 ms"),
+        ("end_time", "1418530070000 ms"),
+        ("action", "REJECT"),
+        ("log_status", "OK"),
+        ("vpc_id", "vpc-abcdefab012345678"),
+        ("subnet_id", "subnet-aaaaaaaa012345678"),
+        ("instance_id", "i-01234567890123456"),
+        ("tcp_flags", "3"),
+        ("traffic_type", "IPv4"),
+        ("pkt_srcaddr", "172.31.16.139"),
+        ("pkt_dstaddr", "203.0.113.5"),
+        ("region", "eu-west-1"),
+        ("az_id", "euw1-az1"),
+        ("sublocation_type", "wavelength"),
+        ("sublocation_id", "wlz-1"),
+        ("pkt_src_aws_service", "S3"),
+        ("pkt_dst_aws_service", "CLOUDFRONT"),
+        ("flow_direction", "egress"),
+        ("traffic_path", "8"),
+        ("ecs_cluster_arn", &of("cluster/main")),
+        ("ecs_cluster_name", "main"),
+        ("ecs_container_instance_arn", &of("container-instance/main/0c1")),
+        ("ecs_container_instance_id", "0c1"),
+        ("ecs_container_id", "d0c1"),
+        ("ecs_second_container_id", "d0c2"),
+        ("ecs_service_name", "web"),
+        ("ecs_task_definition_arn", &of("task-definition/web:3")),
+        ("ecs_task_arn", &of("task/main/7a7a")),
+        ("ecs_task_id", "7a7a"),
+        ("reject_reason", "BPA"),
+        ("resource_id", "nat-1235b8ca"),
+        ("encryption_status", "3"),
+    ];
+    assert_eq!((row(&schema, &line), expected.len()), (Ok(pairs(expected)), 42));
+    // What is not known, or does not apply.
+    let absent = format!("10 123456789010 -{}", " -".repeat(39));
+    assert_eq!(row(&schema, &absent), Ok(pairs(&[("version", "10"), ("account_id", "123456789010")])));
+    let status = line.strip_suffix('3').unwrap();
+    assert_eq!(row(&schema, &format!("{status}nitro")), Err(r#"encryption_status: "nitro" is no int"#.to_owned()));
+    assert_eq!(row(&schema, status.trim_end()), Err("the message has 41 fields, of 42".to_owned()));
 }
 
 /// The row of each line, or why there is none.
