@@ -128,7 +128,7 @@ ALB = ("https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 1
        '0.048 0.037 200 200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" '
        f'ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 {ALB_TARGETS} "Root=1-58337281-1d84f3d73c47ec4e58577259" '
        f'"www.example.com" "{ALB_CERTIFICATE}" 1 2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" '
-       '"10.0.0.1:80 10.0.0.2:80" "200 502" "-" "-"')
+       '"10.0.0.1:80 10.0.0.2:80" "200 502" "-" "-" TID_1234abcd5678ef90 "-" "-" "-"')
 ALB_VALUES = {"kind": "https", "response_time": at("2018-07-02T22:23:00.186"),
               "elb": "app/my-loadbalancer/50dc6c495c0c9188", "client": "192.168.131.39:2817", "target": "10.0.0.1:80",
               "request_processing_time": 0.086, "target_processing_time": 0.048, "response_processing_time": 0.037,
@@ -138,7 +138,8 @@ ALB_VALUES = {"kind": "https", "response_time": at("2018-07-02T22:23:00.186"),
               "target_group_arn": ALB_TARGETS, "trace_id": "Root=1-58337281-1d84f3d73c47ec4e58577259",
               "domain_name": "www.example.com", "chosen_cert_arn": ALB_CERTIFICATE, "matched_rule_priority": 1,
               "request_creation_time": at("2018-07-02T22:22:48.364"), "actions_executed": ["authenticate", "forward"],
-              "target_list": ["10.0.0.1:80", "10.0.0.2:80"], "target_status_code_list": ["200", "502"]}
+              "target_list": ["10.0.0.1:80", "10.0.0.2:80"], "target_status_code_list": ["200", "502"],
+              "conn_trace_id": "TID_1234abcd5678ef90"}
 REQUEST = "4ac44a8b-4ba4-4a57-9b6c-0a3d0e7e1f10"
 TEXT = "Grüße, 東京 🔥 \"quoted\" \\ back\\slash \t tab \r\n line \u2028 'single' <&> % {} ; --"
 
@@ -260,10 +261,14 @@ SAMPLES = [
         ('{"timestamp":"2024-06-17T17:23:55.826Z","level":"INFO","requestId":"x","message":"hello"}', "log_events")),
     *of("alb_access", "/alb/100%",
         (ALB, ALB_VALUES),
-        (ALB.replace("10.0.0.1:80 0.086 0.048 0.037 200 200", "- -1 -1 -1 502 -") + ' TID_1 "new"',
+        (ALB.replace("10.0.0.1:80 0.086 0.048 0.037 200 200", "- -1 -1 -1 502 -") + ' "new"',
          ALB_VALUES | {"target": None, "request_processing_time": -1.0, "target_processing_time": -1.0,
                        "response_processing_time": -1.0, "elb_status_code": 502, "target_status_code": None}),
-        ("http", "the message has 1 fields, of 29")),
+        (ALB.replace('5678ef90 "-" "-" "-"', '5678ef90 "api.example.com" "/v2?id=1" "TransformSuccess"')
+         .replace('" 1 2018', '" - 2018'),
+         ALB_VALUES | {"transformed_host": "api.example.com", "transformed_uri": "/v2?id=1",
+                       "request_transform_status": "TransformSuccess", "matched_rule_priority": None}),
+        ("http", "the message has 1 fields, of 33")),
     *objects("/every type/100%",
              ({"a_string": TEXT, "a_bigint": 2**63 - 1, "an_int": 2**31 - 1, "a_double": 1.7976931348623157e308,
                "a_boolean": True, "a_time": "2024-03-22 01:30:00.1239", "a_millis": 1_711_083_600_123,

@@ -526,25 +526,108 @@ fn schemas_of_lambda_share_their_columns() {
     assert_eq!(own, ["trace_id", "segment_id", "sampled", "error", "timeout_s"]);
 }
 
+/// After <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html>.
 #[test]
 fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     let schema = built_in("alb_access");
-    // From the user guide:
-    // <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html>
-    let line = r#"https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067 "Root=1-58337281-1d84f3d73c47ec4e58577259" "www.example.com" "arn:aws:acm:us-east-2:123456789012:certificate/12345678-1234-1234-1234-123456789012" 1 2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-""#;
-    let row_of = |line: &str| row(&schema, line).unwrap_or_else(|why| panic!("{why}"));
-    let value =
-        |line: &str, column: &str| row_of(line).into_iter().find(|(name, _)| name == column).map(|(_, value)| value);
-    assert_eq!(value(line, "kind").as_deref(), Some("https"));
-    assert_eq!(value(line, "response_time").as_deref(), Some("1530570180186 ms"));
-    assert_eq!(value(line, "request").as_deref(), Some("GET https://www.example.com:443/ HTTP/1.1"));
-    assert_eq!(value(line, "target_processing_time").as_deref(), Some("0.048"));
-    assert_eq!(value(line, "actions_executed").as_deref(), Some("authenticate|forward"));
-    assert_eq!(value(line, "redirect_url"), None);
-    assert_eq!(row_of(&format!("{line} TID_1234abcd \"-\" \"-\"")), row_of(line), "fields that came later");
-    let failed = line.replace("10.0.0.1:80 0.086 0.048 0.037 200 200", "- -1 -1 -1 502 -");
-    assert_eq!((value(&failed, "target"), value(&failed, "target_status_code")), (None, None));
-    assert_eq!(value(&failed, "request_processing_time").as_deref(), Some("-1"));
+    let group = "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067";
+    let certificate = "arn:aws:acm:us-east-2:123456789012:certificate/12345678-1234-1234-1234-123456789012";
+    let line = format!(
+        r#"https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 {group} "Root=1-58337281-1d84f3d73c47ec4e58577259" "www.example.com" "{certificate}" 1 2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-" TID_1234abcd5678ef90 "-" "-" "-""#
+    );
+    let whole: &[(&str, &str)] = &[
+        ("kind", "https"),
+        ("response_time", "1530570180186 ms"),
+        ("elb", "app/my-loadbalancer/50dc6c495c0c9188"),
+        ("client", "192.168.131.39:2817"),
+        ("target", "10.0.0.1:80"),
+        ("request_processing_time", "0.086"),
+        ("target_processing_time", "0.048"),
+        ("response_processing_time", "0.037"),
+        ("elb_status_code", "200"),
+        ("target_status_code", "200"),
+        ("received_bytes", "0"),
+        ("sent_bytes", "57"),
+        ("request", "GET https://www.example.com:443/ HTTP/1.1"),
+        ("user_agent", "curl/7.46.0"),
+        ("ssl_cipher", "ECDHE-RSA-AES128-GCM-SHA256"),
+        ("ssl_protocol", "TLSv1.2"),
+        ("target_group_arn", group),
+        ("trace_id", "Root=1-58337281-1d84f3d73c47ec4e58577259"),
+        ("domain_name", "www.example.com"),
+        ("chosen_cert_arn", certificate),
+        ("matched_rule_priority", "1"),
+        ("request_creation_time", "1530570168364 ms"),
+        ("actions_executed", "authenticate|forward"),
+        ("target_list", "10.0.0.1:80"),
+        ("target_status_code_list", "200"),
+        ("conn_trace_id", "TID_1234abcd5678ef90"),
+    ];
+    check(&schema, &[(&line, whole), (&format!("{line}\n"), whole), (&format!("{line} 203.0.113.9 \"new\""), whole)]);
+
+    let transformed = line.replace(
+        r#"TID_1234abcd5678ef90 "-" "-" "-""#,
+        r#"TID_1234abcd5678ef90 "api.example.com" "/v2/users?id=1" "TransformSuccess""#,
+    );
+    let with = [("transformed_host", "api.example.com"), ("transformed_uri", "/v2/users?id=1")];
+    let with = [whole, &with, &[("request_transform_status", "TransformSuccess")]].concat();
+    check(&schema, &[(&transformed, &with)]);
+
+    // A request that no target took: what has no value is `-`, and no time is -1.
+    let nobody: &[(&str, &str)] = &[
+        ("kind", "http"),
+        ("response_time", "1543616580186 ms"),
+        ("elb", "app/my-loadbalancer/50dc6c495c0c9188"),
+        ("client", "192.168.131.39:2817"),
+        ("request_processing_time", "-1"),
+        ("target_processing_time", "-1"),
+        ("response_processing_time", "-1"),
+        ("elb_status_code", "502"),
+        ("received_bytes", "34"),
+        ("sent_bytes", "366"),
+        ("request", "GET http://www.example.com:80/ HTTP/1.1"),
+        ("user_agent", "curl/7.46.0"),
+        ("target_group_arn", group),
+        ("trace_id", "Root=1-58337364-23a8c76965a2ef7629b185e3"),
+        ("matched_rule_priority", "0"),
+        ("request_creation_time", "1543616568364 ms"),
+        ("actions_executed", "forward"),
+        ("error_reason", "LambdaInvalidResponse"),
+    ];
+    let failed = format!(
+        r#"http 2018-11-30T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 - -1 -1 -1 502 - 34 366 "GET http://www.example.com:80/ HTTP/1.1" "curl/7.46.0" - - {group} "Root=1-58337364-23a8c76965a2ef7629b185e3" "-" "-" 0 2018-11-30T22:22:48.364000Z "forward" "-" "LambdaInvalidResponse" "-" "-" "-" "-" - "-" "-" "-""#
+    );
+    check(&schema, &[(&failed, nobody)]);
+    let value = |line: &str, column: &str| {
+        let row = row(&schema, line).unwrap_or_else(|why| panic!("{why}: {line}"));
+        row.into_iter().find(|(name, _)| name == column).map(|(_, value)| value)
+    };
+    let broken = r#"http 2024-03-21T16:10:26.071854Z app/lb/1 192.0.2.104:36217 - -1 -1 -1 400 - 0 0 "- http://www.example.com:80- -" "-" - - - "-" "-" "-" - 2024-03-21T16:10:26.061854Z "-" "-" "-" "-" "-" "Severe" "BadMethod" TID_1 "-" "-" "-""#;
+    for (column, expected) in [
+        ("request", Some("- http://www.example.com:80- -")),
+        ("matched_rule_priority", None),
+        ("actions_executed", None),
+        ("elb_status_code", Some("400")),
+        ("classification", Some("Severe")),
+        ("classification_reason", Some("BadMethod")),
+    ] {
+        assert_eq!(value(broken, column).as_deref(), expected, "{column}");
+    }
+    let at_rules = failed.replace(" 0 2018-11-30", " -1 2018-11-30");
+    assert_eq!(value(&at_rules, "matched_rule_priority").as_deref(), Some("-1"));
+    let more = line.replace(r#""10.0.0.1:80" "200""#, r#""10.0.0.1:80 10.0.0.2:80" "200 502""#);
+    assert_eq!(value(&more, "target_list").as_deref(), Some("10.0.0.1:80|10.0.0.2:80"));
+    assert_eq!(value(&more, "target_status_code_list").as_deref(), Some("200|502"));
     let quoted = line.replace("curl/7.46.0", r#"a \"b\" ""c"" d"#);
     assert_eq!(value(&quoted, "user_agent").as_deref(), Some(r#"a "b" "c" d"#));
+
+    let early = line.split(" TID_").next().unwrap();
+    refuse(&schema, "the message has 29 fields, of 33", &[early]);
+    refuse(&schema, r#"elb_status_code: "OK" is no int"#, &[&line.replace(" 200 200 ", " OK 200 ")]);
+    // Lines from before fields came are rows where the table says which they have.
+    let library = Library::open(None).unwrap();
+    let fields: serde_json::Value = serde_json::from_str(library.text("alb_access").unwrap()).unwrap();
+    let fields: Vec<String> = serde_json::from_value(fields["parse"]["delimited"]["fields"].clone()).unwrap();
+    let older = Schema::parse("a.json", library.text("alb_access").unwrap(), Some(&fields[..29])).unwrap();
+    check(&older, &[(early, &whole[..25]), (&line, &whole[..25])]);
 }
