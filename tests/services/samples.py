@@ -172,11 +172,15 @@ SAMPLES = [
     *of("app_json", "/app/orders.v1",
         ('{"level":"info","message":"a \\"b\\" é","duration_ms":12.5,"status":"200","user":{"id":7},"tags":["x"],'
          '"error":{"type":"E"},"trace_id":null}',
-         {"level": "info", "text": 'a "b" é', "duration_ms": 12.5, "status": 200, "error": '{"type":"E"}',
+         {"level": "info", "text": 'a "b" é', "duration_ms": "12.5", "status": "200", "error": '{"type":"E"}',
           "extra": '{"user":{"id":7},"tags":["x"]}'}),
         ("{}", {}),
         ("Started in 3 s", "log_events"),
-        ('{"status":"teapot"}', "log_events")),
+        ('{"level":30,"time":1531171074631,"timestamp":"2024-06-18T02:07:06Z","msg":"done","status":"success",'
+         '"duration_ms":"12 ms","request_id":7,"requestId":"b16742c9","span_id":"00f067","service":"shop"}',
+         {"level": "30", "log_time": "1531171074631", "log_timestamp": "2024-06-18T02:07:06Z", "msg": "done",
+          "status": "success", "duration_ms": "12 ms", "request_id": "7", "lambda_request_id": "b16742c9",
+          "span_id": "00f067", "service": "shop"})),
     *of("cloudtrail", "aws-cloudtrail-logs-123456789012-x",
         (json.dumps(TRAIL), TRAIL_VALUES),
         (json.dumps(TRAIL | {"errorCode": "AccessDenied", "errorMessage": "no", "resources": [{"a": 1}],
