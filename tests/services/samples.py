@@ -103,16 +103,26 @@ NGINX = '2001:db8::1 - - [22/Mar/2024:05:00:00 +0000] '
 NGINX_VALUES = {"client": "2001:db8::1", "request_time": at("2024-03-22T05:00:00")}
 VPC = ("2 123456789010 eni-1235b8ca123456789 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 "
        "ACCEPT OK")
-TRAIL = {"eventVersion": "1.08",
-         "userIdentity": {"type": "IAMUser", "arn": "arn:aws:iam::123456789012:user/Mateo",
-                          "accountId": "123456789012", "userName": "Mateo", "sessionContext": {"sessionIssuer": {}}},
+IDENTITY = {"type": "IAMUser", "principalId": "EXAMPLE6E4XEGITWATV6R",
+            "arn": "arn:aws:iam::123456789012:user/Mateo", "accountId": "123456789012",
+            "accessKeyId": "AKIAIOSFODNN7EXAMPLE", "userName": "Mateo",
+            "sessionContext": {"sessionIssuer": {}, "attributes": {"creationDate": "2023-07-19T21:11:57Z",
+                                                                   "mfaAuthenticated": "false"}}}
+TRAIL = {"eventVersion": "1.08", "userIdentity": IDENTITY,
          "eventTime": "2023-07-19T21:17:28Z", "eventSource": "ec2.amazonaws.com", "eventName": "StartInstances",
          "awsRegion": "us-east-1", "sourceIPAddress": "192.0.2.0", "userAgent": "aws-cli/2.13.5",
          "requestParameters": {"instancesSet": {"items": [{"instanceId": "i-EXAMPLE56126103cb"}]}},
          "responseElements": None, "requestID": "e4336db0-149f-4a6b-844d-EXAMPLEb9d16",
          "eventID": "e755e09c-42f9-4c5c-9064-EXAMPLE228c7", "readOnly": False, "eventType": "AwsApiCall",
-         "managementEvent": True, "recipientAccountId": "123456789012", "eventCategory": "Management"}
-TRAIL_VALUES = {"event_time": at("2023-07-19T21:17:28"), "event_source": "ec2.amazonaws.com",
+         "managementEvent": True, "recipientAccountId": "123456789012", "eventCategory": "Management",
+         "tlsDetails": {"tlsVersion": "TLSv1.2", "cipherSuite": "ECDHE-RSA-AES128-GCM-SHA256",
+                        "clientProvidedHostHeader": "ec2.us-east-1.amazonaws.com"}}
+TRAIL_VALUES = {"event_time": at("2023-07-19T21:17:28"), "event_version": "1.08",
+                "event_source": "ec2.amazonaws.com", "user_principal_id": "EXAMPLE6E4XEGITWATV6R",
+                "user_access_key_id": "AKIAIOSFODNN7EXAMPLE", "session_creation_date": at("2023-07-19T21:11:57"),
+                "session_mfa_authenticated": False, "user_identity": json.dumps(IDENTITY), "tls_version": "TLSv1.2",
+                "tls_cipher_suite": "ECDHE-RSA-AES128-GCM-SHA256",
+                "tls_client_provided_host_header": "ec2.us-east-1.amazonaws.com",
                 "event_name": "StartInstances", "aws_region": "us-east-1", "source_ip_address": "192.0.2.0",
                 "user_agent": "aws-cli/2.13.5", "user_type": "IAMUser",
                 "user_arn": "arn:aws:iam::123456789012:user/Mateo", "user_account_id": "123456789012",
@@ -122,6 +132,9 @@ TRAIL_VALUES = {"event_time": at("2023-07-19T21:17:28"), "event_source": "ec2.am
                 "api_event_id": "e755e09c-42f9-4c5c-9064-EXAMPLE228c7",
                 "request_parameters": '{"instancesSet": {"items": [{"instanceId": "i-EXAMPLE56126103cb"}]}}'}
 ISSUER = "arn:aws:iam::123456789012:role/Admin"
+ROLE = {"type": "AssumedRole", "invokedBy": "ec2.amazonaws.com",
+        "sessionContext": {"sessionIssuer": {"type": "Role", "arn": ISSUER}, "sourceIdentity": "mateo",
+                           "attributes": {"mfaAuthenticated": "true"}}}
 ALB_TARGETS = "arn:aws:elasticloadbalancing:us-east-2:123456789012:targetgroup/my-targets/73e2d6bc24d8a067"
 ALB_CERTIFICATE = "arn:aws:acm:us-east-2:123456789012:certificate/12345678-1234-1234-1234-123456789012"
 ALB = ("https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 10.0.0.1:80 0.086 "
@@ -184,14 +197,28 @@ SAMPLES = [
     *of("cloudtrail", "aws-cloudtrail-logs-123456789012-x",
         (json.dumps(TRAIL), TRAIL_VALUES),
         (json.dumps(TRAIL | {"errorCode": "AccessDenied", "errorMessage": "no", "resources": [{"a": 1}],
-                             "responseElements": {"x": "é"}, "readOnly": None,
-                             "userIdentity": {"type": "AssumedRole", "invokedBy": "ec2.amazonaws.com",
-                                              "sessionContext": {"sessionIssuer": {"arn": ISSUER}}}}),
-         TRAIL_VALUES | {"error_code": "AccessDenied", "error_message": "no", "resources": '[{"a": 1}]',
-                         "response_elements": '{"x": "\\u00e9"}', "read_only": None, "user_type": "AssumedRole",
-                         "invoked_by": "ec2.amazonaws.com", "user_arn": None, "user_account_id": None,
-                         "user_name": None, "session_issuer_arn": ISSUER}),
-        ('{"eventTime":"2023-07-19T21:17:28Z"}', "event_source: there is no value, and it is required")),
+                             "responseElements": {"x": "é"}, "readOnly": None, "userIdentity": ROLE,
+                             "eventCategory": "NetworkActivity", "eventType": "AwsVpceEvent", "tlsDetails": None,
+                             "vpcEndpointId": "vpce-1", "vpcEndpointAccountId": "123456789012",
+                             "sharedEventID": "a1f3720c", "additionalEventData": {"bytesTransferredIn": 0},
+                             "serviceEventDetails": {"a": "b"}, "apiVersion": "2006-03-01",
+                             "sessionCredentialFromConsole": "true"}),
+         TRAIL_VALUES | dict.fromkeys(("user_arn", "user_account_id", "user_name", "user_principal_id",
+                                       "user_access_key_id", "session_creation_date", "tls_version",
+                                       "tls_cipher_suite", "tls_client_provided_host_header", "read_only"))
+         | {"error_code": "AccessDenied", "error_message": "no", "resources": '[{"a": 1}]',
+            "response_elements": '{"x": "\\u00e9"}', "user_type": "AssumedRole", "invoked_by": "ec2.amazonaws.com",
+            "session_issuer_arn": ISSUER, "session_issuer_type": "Role", "session_mfa_authenticated": True,
+            "source_identity": "mateo", "user_identity": json.dumps(ROLE), "event_category": "NetworkActivity",
+            "event_type": "AwsVpceEvent", "vpc_endpoint_id": "vpce-1", "vpc_endpoint_account_id": "123456789012",
+            "shared_event_id": "a1f3720c", "additional_event_data": '{"bytesTransferredIn": 0}',
+            "service_event_details": '{"a": "b"}', "api_version": "2006-03-01",
+            "session_credential_from_console": True}),
+        ('{"eventVersion":"1.07","eventTime":"2020-07-21T20:56:00Z","eventType":"AwsCloudTrailInsight",'
+         '"insightDetails":{"state":"Start"},"eventCategory":"Insight"}',
+         {"event_version": "1.07", "event_time": at("2020-07-21T20:56:00"), "event_type": "AwsCloudTrailInsight",
+          "insight_details": '{"state":"Start"}', "event_category": "Insight"}),
+        ('{"eventTime":"2023-07-19T21:17:28Z"}', "event_version: there is no value, and it is required")),
     *of("vpc_flow", "/vpc/flow#logs",
         (VPC, {"version": 2, "account_id": "123456789010", "interface_id": "eni-1235b8ca123456789",
                "srcaddr": "172.31.16.139", "dstaddr": "172.31.16.21", "srcport": 20641, "dstport": 22, "protocol": 6,
