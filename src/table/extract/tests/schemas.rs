@@ -302,7 +302,7 @@ fn vpc_flow_takes_every_field_of_every_version() {
          d0c1 d0c2 web {arn}:task-definition/web:3 {arn}:task/main/7a7a 7a7a BPA nat-1235b8ca 3"
     );
     let of = |kind: &str| format!("{arn}:{kind}");
-    let expected: &[(&str, &str)] = &[
+    let expected: Values<'_> = &[
         ("version", "10"),
         ("account_id", "123456789010"),
         ("interface_id", "eni-1235b8ca123456789"),
@@ -355,8 +355,11 @@ fn vpc_flow_takes_every_field_of_every_version() {
     assert_eq!(row(&schema, status.trim_end()), Err("the message has 41 fields, of 42".to_owned()));
 }
 
-/// The row of each line, or why there is none.
-fn check(schema: &Schema, cases: &[(&str, &[(&str, &str)])]) {
+/// The values of columns, by their names.
+type Values<'a> = &'a [(&'a str, &'a str)];
+
+/// Lines, and the row of each.
+fn check(schema: &Schema, cases: &[(&str, Values<'_>)]) {
     for (line, expected) in cases {
         assert_eq!(row(schema, line), Ok(pairs(expected)), "{line}");
     }
@@ -586,7 +589,7 @@ fn lambda_platform_json_takes_the_events_of_an_invocation_and_of_an_environment(
     const TRACE: &str = "Root=1-62e900b2-710d76f009d6e7785905449a;Parent=0efbd19962d95b05;Sampled=1";
     let schema = built_in("lambda_platform_json");
     // The type, the record, and what it makes besides these two and the time.
-    let cases: &[(&str, &str, &[(&str, &str)])] = &[
+    let cases: &[(&str, &str, Values<'_>)] = &[
         (
             "platform.start",
             r#"{"requestId":"ID","functionArn":"arn:aws:lambda:eu-west-1:1:function:f","version":"$LATEST","tracing":{"spanId":"54565fb41ac79632","type":"X-Amzn-Trace-Id","value":"TRACE"}}"#,
@@ -714,7 +717,7 @@ fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     let line = format!(
         r#"https 2018-07-02T22:23:00.186641Z app/my-loadbalancer/50dc6c495c0c9188 192.168.131.39:2817 10.0.0.1:80 0.086 0.048 0.037 200 200 0 57 "GET https://www.example.com:443/ HTTP/1.1" "curl/7.46.0" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2 {group} "Root=1-58337281-1d84f3d73c47ec4e58577259" "www.example.com" "{certificate}" 1 2018-07-02T22:22:48.364000Z "authenticate,forward" "-" "-" "10.0.0.1:80" "200" "-" "-" TID_1234abcd5678ef90 "-" "-" "-""#
     );
-    let whole: &[(&str, &str)] = &[
+    let whole: Values<'_> = &[
         ("kind", "https"),
         ("response_time", "1530570180186 ms"),
         ("elb", "app/my-loadbalancer/50dc6c495c0c9188"),
@@ -753,7 +756,7 @@ fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     check(&schema, &[(&transformed, &with)]);
 
     // A request that no target took: what has no value is `-`, and no time is -1.
-    let nobody: &[(&str, &str)] = &[
+    let nobody: Values<'_> = &[
         ("kind", "http"),
         ("response_time", "1543616580186 ms"),
         ("elb", "app/my-loadbalancer/50dc6c495c0c9188"),
