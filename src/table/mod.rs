@@ -133,12 +133,13 @@ impl fmt::Display for Field {
 }
 
 /// The schemas that need only be named: the files of `schemas/`, in alphabetical order.
-pub const BUILT_IN: [(&str, &str); 7] = [
+pub const BUILT_IN: [(&str, &str); 8] = [
     ("schemas/alb_access.json", include_str!("../../schemas/alb_access.json")),
     ("schemas/apache_access.json", include_str!("../../schemas/apache_access.json")),
     ("schemas/app_json.json", include_str!("../../schemas/app_json.json")),
     ("schemas/cloudtrail.json", include_str!("../../schemas/cloudtrail.json")),
     ("schemas/lambda_platform.json", include_str!("../../schemas/lambda_platform.json")),
+    ("schemas/lambda_platform_json.json", include_str!("../../schemas/lambda_platform_json.json")),
     ("schemas/log_events.json", include_str!("../../schemas/log_events.json")),
     ("schemas/vpc_flow.json", include_str!("../../schemas/vpc_flow.json")),
 ];

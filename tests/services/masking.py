@@ -94,7 +94,7 @@ def events(secrets: Secrets):
     yield "/app/a", '{"message":"to %s, TAN: %s."}', [f"{secrets.text()}@example.com", secrets.text()], True
     yield "/app/a", '{"message":"password=%s&next=1 again password=%s"}', [twice, secrets.text()], True
     yield "/app/a", 'no JSON, password=%s; Bearer %s', [secrets.text(), secrets.text() + "-x"], False
-    yield "/app/a", '{"status":"password=%s"}', [secrets.text()], False
+    yield "/app/a", '{"status":"password=%s"}', [secrets.text()], True
     yield "/vpc", "2 1 eni 1.1.1.1 1.1.1.1 %s x 6 20 4249 1 2 ACCEPT OK", [secrets.card()], False
     yield "/vpc", "2 1 %s 1.1.1.1 1.1.1.1 1 22 6 20 4249 1 2 ACCEPT OK", [secrets.jwt()], True
     yield "plain", "card %s paid by https://user:%s@example.com/", [secrets.card(), secrets.text()], True
