@@ -102,6 +102,12 @@ def events(secrets: Secrets):
         [secrets.text("ABCDEFG234567", 16), secrets.keep("PIN" + secrets.text(string.ascii_uppercase)),
          secrets.text()], True
     yield "plain", '"password": %s', [secrets.digits()], True
+    # As other writers write them: .NET, PHP, Python, a shell; and a list of numbers.
+    yield "plain", '{"m":"{\\u0022password\\u0022:\\u0022%s\\u0022}"}', [secrets.text()], True
+    yield "plain", '{"m":"{\\n \\"password\\" :\\n\\"%s\\""}', [secrets.text()], True
+    yield "plain", "{'user': 'x', 'password': b'%s', 'n': 1}", [secrets.text()], True
+    yield "plain", 'curl -d {"password":\\"%s\\",\\"n\\":1}', [secrets.text()], True
+    yield "/app/a", '{"m":[1,%s,2]}', [secrets.card()], True
     yield "plain", "charged %s 3 times, %s-22 and 41 %s", [secrets.card(), secrets.card(), secrets.card()], True
 
 
@@ -135,6 +141,7 @@ def wanted(template, its, hide):
         template, its = template.removeprefix("AKIA"), ["AKIA" + its[0], *its[1:]]
     if template.endswith(': %s'):
         template = template[:-2] + '"%s"'
+    template = template.replace("[1,%s,2]", '[1,"%s",2]')
     return fill(template, map(hide, its))
 
 

@@ -1,10 +1,7 @@
 """The binary against real servers, read back with DuckDB. See `run` beside this file."""
 import argparse
 import random
-import shutil
 import tempfile
-import time
-import traceback
 from pathlib import Path
 
 from catalog import glue_down, glue_killed, glue_late, glued
@@ -12,6 +9,7 @@ from crew import crew, drained_together, resharded, subscribers
 from evolution import evolved
 from masking import masked
 from producers import by_the_producer_library, without_envelopes
+from report import Report
 from scenarios import (drained, idle, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
                        three_groups)
 from servers import Case, Servers, end, processes
@@ -60,33 +58,21 @@ def main():
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
     print(f"seed {options.seed}, {len(lines)} lines", flush=True)
-    passed = failed = 0
+    report = Report(folder, 22)
     try:
         servers = Servers(folder, str(options.kinesis.resolve()))
         count = len(processes)
         for name, scenario in cases.items():
-            if options.only not in name:
-                continue
-            # What one draws does not hang on which others ran.
-            rng = random.Random(f"{options.seed}/{name}")
-            began = time.monotonic()
-            try:
-                told = scenario(Case(servers, str(options.firemain.resolve()), lines, rng, folder, options.logs))
-                print(f"ok    {name:22} {told} ({time.monotonic() - began:.1f} s)", flush=True)
-                passed += 1
-            except Exception as error:
-                told = error if isinstance(error, AssertionError) else traceback.format_exc()
-                print(f"FAIL  {name:22} {told}", flush=True)
-                failed += 1
-            end(processes[count:])
+            if options.only in name:
+                # What one draws does not hang on which others ran.
+                rng = random.Random(f"{options.seed}/{name}")
+                case = Case(servers, str(options.firemain.resolve()), lines, rng, folder, options.logs)
+                report.run(name, lambda scenario=scenario, case=case: scenario(case))
+                end(processes[count:])
     finally:
         end(processes)
-        if failed:
-            print(f"logs: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed")
-    raise SystemExit(1 if failed or not passed else 0)
+        report.clear()
+    report.exit()
 
 
 if __name__ == "__main__":

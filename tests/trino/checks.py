@@ -2,11 +2,9 @@
 import argparse
 import base64
 import json
-import shutil
 import sys
 import tempfile
 import time
-import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -18,6 +16,7 @@ from athena import same_as_glue  # noqa: E402
 from engine import QueryFailed, Trino, install, literal  # noqa: E402
 from evolution import COLUMNS, Growing  # noqa: E402
 from lake import keys  # noqa: E402
+from report import Report  # noqa: E402
 from samples import EDGES, HOUR, TABLES  # noqa: E402
 from servers import BUCKET, Case, FileRun, Servers, client, end, free_port, processes, seaweedfs  # noqa: E402
 from servers import start, until  # noqa: E402
@@ -332,8 +331,8 @@ def main():
     checks["log groups not named"] = injected
     checks["columns added"] = evolved
     checks["Athena's DDL"] = lambda world: same_as_glue(world.case, [*SCHEMAS.items(), ("errors", "errors")])
-    folder, passed, failed = Path(tempfile.mkdtemp(prefix="firemain-trino-")), 0, 0
-    began = time.monotonic()
+    folder, began = Path(tempfile.mkdtemp(prefix="firemain-trino-")), time.monotonic()
+    report = Report(folder, 62)
     try:
         home = install(options.install.resolve())
         installed = time.monotonic()
@@ -343,26 +342,13 @@ def main():
         case = Case(stack, str(options.firemain.resolve()), [], Random(0), folder, folder)
         world = World(case, trino)
         for name, check in checks.items():
-            if options.only not in name and name not in needed:
-                continue
-            start_of = time.monotonic()
-            try:
-                told = check(world)
-                print(f"ok    {name:62} {told} ({time.monotonic() - start_of:.1f} s)", flush=True)
-                passed += 1
-            except Exception as error:
-                told = error if isinstance(error, AssertionError) else traceback.format_exc()
-                print(f"FAIL  {name:62} {told}", flush=True)
-                failed += 1
-        print(f"Trino took {trino.memory():.1f} GB of memory")
+            if options.only in name or name in needed:
+                report.run(name, lambda check=check: check(world))
+        print(f"Trino took {trino.memory():.1f} GB of memory, all of it {time.monotonic() - began:.0f} s")
     finally:
         end(processes)
-        if failed:
-            print(f"logs: {folder}")
-        else:
-            shutil.rmtree(folder, ignore_errors=True)
-    print(f"{passed} passed, {failed} failed, {time.monotonic() - began:.0f} s")
-    raise SystemExit(1 if failed or not passed else 0)
+        report.clear()
+    report.exit()
 
 
 if __name__ == "__main__":
