@@ -20,6 +20,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--firemain", type=Path, required=True)
     parser.add_argument("--kinesis", type=Path, required=True, help="the test binary that serves Kinesis")
+    parser.add_argument("--unoptimized", action="store_true", help="the binary is, and may take more when it is idle")
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--crew", type=int, default=1, help="rounds of the crew of workers")
     parser.add_argument("--only", default="", help="a part of the names of the scenarios to run")
@@ -39,7 +40,7 @@ def main():
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
              "resharded among three": resharded,
-             "idle, 100 shards": idle,
+             "idle, 100 shards": lambda case: idle(case, 0.1 if options.unoptimized else 0.02),
              "fan-out": subscribers,
              "three drains at once": lambda case: drained_together(case, "together"),
              "three drains, fan-out": lambda case: drained_together(
