@@ -1,6 +1,8 @@
 //! Schema files: read, checked, and said to be wrong with the line and the field.
 
 mod parsers;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;

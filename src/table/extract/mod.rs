@@ -50,6 +50,8 @@ pub enum Mismatch {
     Fields { found: usize, wanted: usize },
     #[error("the message has more than one line")]
     Lines,
+    #[error("the quote that field {field} begins with is not closed")]
+    Unclosed { field: usize },
     #[error("the message does not match {0}")]
     NoMatch(&'static str),
     #[error("{column}: {shown} {why}")]
@@ -64,7 +66,6 @@ pub struct Scratch {
     slots: Vec<Slot>,
     /// Texts that are not in the message as they are.
     arena: Vec<u8>,
-    delimited: delimited::Scratch,
 }
 
 impl Extractor {
@@ -80,14 +81,14 @@ impl Extractor {
 
     /// Appends the cells of a message to `cells`; nothing when it does not match.
     pub fn extract(&self, scratch: &mut Scratch, message: &str, cells: &mut Vec<u8>) -> Result<(), Mismatch> {
-        let Scratch { slots, arena, delimited } = scratch;
+        let Scratch { slots, arena } = scratch;
         slots.clear();
         slots.resize(self.targets.len(), Slot::Null);
         arena.clear();
         let mut row = Row { targets: &self.targets, slots, arena };
         match &self.parser {
             Parser::Json(json) => json.read(message, &mut row)?,
-            Parser::Delimited(fields) => fields.read(delimited, message, &mut row)?,
+            Parser::Delimited(fields) => fields.read(message, &mut row)?,
             Parser::Patterns(patterns) => patterns.read(message, &mut row)?,
         }
         let missing =

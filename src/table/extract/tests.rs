@@ -1,5 +1,7 @@
 //! The built-in schemas against lines as their producers write them, and parsers against what they may meet.
 
+mod delimited;
+
 use proptest::prelude::*;
 
 use super::super::cells::{Cell, Cells};
@@ -50,7 +52,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 /// A schema with these columns (JSON, as in a file) and this way to parse.
 fn schema(parse: &str, columns: &str) -> Schema {
     let text = format!(
-        r#"{{"name":"t","version":1,"parse":{parse},"keep_message":false,"columns":[{columns}],"partitions":[
+        r#"{{"name":"t","version":1,"parse":{parse},"columns":[{columns},{{"name":"message","type":"string"}}],"partitions":[
             {{"name":"log_group","type":"string"}},{{"name":"dt","type":"string"}},{{"name":"hour","type":"string"}}]}}"#
     );
     Schema::parse("t.json", &text, None).unwrap()
@@ -264,8 +266,8 @@ fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     let failed = line.replace("10.0.0.1:80 0.086 0.048 0.037 200 200", "- -1 -1 -1 502 -");
     assert_eq!((value(&failed, "target"), value(&failed, "target_status_code")), (None, None));
     assert_eq!(value(&failed, "request_processing_time").as_deref(), Some("-1"));
-    let quoted = line.replace("curl/7.46.0", r#"a \"b\" ""c"" d"#);
-    assert_eq!(value(&quoted, "user_agent").as_deref(), Some(r#"a "b" "c" d"#));
+    let quoted = line.replace("curl/7.46.0", r#"a \x22b\x22 ""c"" d"#);
+    assert_eq!(value(&quoted, "user_agent").as_deref(), Some(r#"a \x22b\x22 "c" d"#));
 }
 
 #[test]

@@ -37,6 +37,8 @@ pub(super) struct DelimitedEntry<'a> {
     delimiter: At<'a, char>,
     #[serde(borrow)]
     quote: Option<At<'a, char>>,
+    #[serde(borrow)]
+    escape: Option<At<'a, char>>,
     /// Those of a message, in their order.
     #[serde(borrow)]
     fields: Vec<At<'a, String>>,
@@ -143,25 +145,40 @@ impl<'a> Reader<'a> {
         targets: &[Target],
         order: Option<&[String]>,
     ) -> Result<Parser, SchemaError> {
-        let ascii = |at: &At<'a, char>| {
-            u8::try_from(at.value)
-                .ok()
-                .filter(u8::is_ascii)
-                .ok_or_else(|| self.wrong(at.raw, "an ASCII character is wanted".to_owned()))
-        };
-        let (delimiter, quote) = (ascii(&entry.delimiter)?, entry.quote.as_ref().map(ascii).transpose()?);
+        let (delimiter, quote, escape) = self.signs(&entry)?;
         let usual: Vec<&str> = entry.fields.iter().map(|field| field.value.as_str()).collect();
         let known: Vec<&str> = usual.iter().copied().chain(entry.known.iter().map(String::as_str)).collect();
+        // The fields of a rule are in another file: the place is that of those that they take the place of.
+        let places: Vec<&str> = match order {
+            Some(order) => order.iter().map(|_| self.text).collect(),
+            None => entry.fields.iter().map(|field| field.raw).collect(),
+        };
         let fields: Vec<&str> = order.map_or(usual, |order| order.iter().map(String::as_str).collect());
         if let Some(unknown) = fields.iter().find(|field| !known.contains(field)) {
             let why = format!("there is no field {unknown:?}: the schema has {}", known.join(", "));
             return Err(self.wrong(self.text, why));
+        }
+        let mut names = HashSet::new();
+        if let Some((twice, place)) = fields.iter().zip(places).find(|(field, _)| !names.insert(**field)) {
+            return Err(self.wrong(place, format!("field {twice:?} is there twice: give each a name of its own")));
+        }
+        if fields.is_empty() {
+            return Err(self.wrong(self.text, "\"fields\" is empty: name at least one".to_owned()));
         }
         if let Some((from, target)) = froms.iter().zip(targets).find(|(from, _)| !known.contains(&from.value.as_str()))
         {
             return Err(
                 self.wrong(from.raw, format!("column {:?}: no field is called {:?}", target.column, from.value))
             );
+        }
+        let missing =
+            |(from, target): &(&&At<'a, String>, &Target)| target.required && !names.contains(from.value.as_str());
+        if let Some((from, target)) = froms.iter().zip(targets).find(missing) {
+            let why = format!(
+                "column {:?} is required, and {:?} is not among the fields: no message could be a row",
+                target.column, from.value
+            );
+            return Err(self.wrong(from.raw, why));
         }
         let map = targets.iter().zip(froms).find(|(target, _)| target.conversion.kind == Type::StringMap);
         if let Some((_, from)) = map {
@@ -171,7 +188,33 @@ impl<'a> Reader<'a> {
             froms.iter().enumerate().filter(|(_, from)| from.value == field).map(|(column, _)| column).collect()
         };
         let fields = fields.into_iter().map(columns).collect();
-        Ok(Parser::Delimited(Delimited { delimiter, quote, fields, more: entry.more }))
+        Ok(Parser::Delimited(Delimited { delimiter, quote, escape, fields, more: entry.more }))
+    }
+
+    /// The delimiter, the quote and the escape of delimited messages.
+    fn signs(&self, entry: &DelimitedEntry<'a>) -> Result<(u8, Option<u8>, Option<u8>), SchemaError> {
+        let sign = |at: &At<'a, char>| match u8::try_from(at.value) {
+            Ok(b'\n' | b'\r') => Err(self.wrong(at.raw, "it ends the line: give another character".to_owned())),
+            Ok(sign) if sign.is_ascii() => Ok(sign),
+            _ => Err(self.wrong(at.raw, "an ASCII character is wanted".to_owned())),
+        };
+        let delimiter = sign(&entry.delimiter)?;
+        let quote = entry.quote.as_ref().map(sign).transpose()?;
+        let escape = entry.escape.as_ref().map(sign).transpose()?;
+        let wrong = |at: &Option<At<'a, char>>, why: &str| {
+            Err(self.wrong(at.as_ref().map_or(self.text, |at| at.raw), why.to_owned()))
+        };
+        if quote == Some(delimiter) {
+            return wrong(&entry.quote, "it is the delimiter too: give another character");
+        }
+        match escape {
+            Some(_) if quote.is_none() => wrong(&entry.escape, "it escapes quotes, and there is no \"quote\": add one"),
+            Some(_) if escape == quote => wrong(&entry.escape, "a quote may be doubled without it: leave it out"),
+            Some(escape) if escape == delimiter => {
+                wrong(&entry.escape, "it is the delimiter too: give another character")
+            }
+            _ => Ok((delimiter, quote, escape)),
+        }
     }
 
     /// The group that fills each column; `names` are those that there are.
