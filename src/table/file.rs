@@ -170,19 +170,6 @@ impl<'a> Reader<'a> {
             }
         }
         let partitions = self.partitions(partitions, name.raw)?;
-        let keeps = columns.iter().find(|column| column.name.value == MESSAGE && column.from.is_none());
-        match (keep_message.as_ref().is_none_or(|keep| keep.value), keeps) {
-            (true, None) => {
-                let why = "there is no column `message`, which has the event's text: add it (a required string), or say \
-                           \"keep_message\": false";
-                return Err(self.wrong(keep_message.map_or(name.raw, |keep| keep.raw), why.to_owned()));
-            }
-            (false, Some(column)) => {
-                let why = "\"keep_message\" is false, and here is the column `message`: remove one of the two";
-                return Err(self.wrong(column.name.raw, why.to_owned()));
-            }
-            _ => {}
-        }
         let absent = parse.as_ref().map_or(&[][..], Parse::absent);
         let (mut targets, mut froms, mut parsed) = (Vec::new(), Vec::new(), Vec::new());
         for entry in &columns {
@@ -193,11 +180,40 @@ impl<'a> Reader<'a> {
                 froms.push(entry.from.as_ref().unwrap_or(&entry.name));
             }
         }
+        self.keeping(keep_message.as_ref(), &columns, parse.as_ref(), name.raw)?;
         let rows = match parse {
             Some(parse) => Some(Extractor { parser: self.parser(parse, &froms, &targets, fields)?, targets }),
             None => None,
         };
         Ok(Schema { name: name.value, version, description, columns: parsed, partitions, rows: rows.map(Arc::new) })
+    }
+
+    /// Whether the message is kept has to be said in one way, and if not, the columns have to hold all of it.
+    fn keeping(
+        &self,
+        keep: Option<&At<'a, bool>>,
+        columns: &[ColumnEntry<'a>],
+        parse: Option<&Parse<'a>>,
+        name: &'a str,
+    ) -> Result<(), SchemaError> {
+        let column = columns.iter().find(|column| column.name.value == MESSAGE && column.from.is_none());
+        let place = keep.map_or(name, |keep| keep.raw);
+        match (keep.is_none_or(|keep| keep.value), column) {
+            (true, Some(_)) => Ok(()),
+            (true, None) => {
+                let why = "there is no column `message`, which has the event's text: add it (a required string), or say \
+                           \"keep_message\": false";
+                Err(self.wrong(place, why.to_owned()))
+            }
+            (false, Some(column)) => {
+                let why = "\"keep_message\" is false, and here is the column `message`: remove one of the two";
+                Err(self.wrong(column.name.raw, why.to_owned()))
+            }
+            (false, None) => match parse.and_then(Parse::loses) {
+                Some(loses) => Err(self.wrong(place, format!("{loses}, or keep the message"))),
+                None => Ok(()),
+            },
+        }
     }
 
     /// Those of the lake, which every table has.

@@ -54,6 +54,8 @@ pub enum Mismatch {
     Unclosed { field: usize },
     #[error("the message does not match {0}")]
     NoMatch(&'static str),
+    #[error("{member}: {shown} is no object")]
+    Member { member: String, shown: String },
     #[error("{column}: {shown} {why}")]
     Value { column: String, shown: String, why: BadValue },
     #[error("{column}: there is no value, and it is required")]
@@ -66,7 +68,11 @@ pub struct Scratch {
     slots: Vec<Slot>,
     /// Texts that are not in the message as they are.
     arena: Vec<u8>,
+    found: Vec<json::Found>,
 }
+
+/// Bytes of the arena that are kept for further messages: more than nearly all need.
+const KEPT: usize = 1 << 20;
 
 impl Extractor {
     /// How messages are read, in a word.
@@ -81,25 +87,32 @@ impl Extractor {
 
     /// Appends the cells of a message to `cells`; nothing when it does not match.
     pub fn extract(&self, scratch: &mut Scratch, message: &str, cells: &mut Vec<u8>) -> Result<(), Mismatch> {
-        let Scratch { slots, arena } = scratch;
+        let result = self.read(scratch, message);
+        if result.is_ok() {
+            scratch.slots.iter().for_each(|slot| cells::write(*slot, &scratch.arena, cells));
+        }
+        // One huge message should not hold memory for ever.
+        scratch.arena.clear();
+        scratch.arena.shrink_to(KEPT);
+        result
+    }
+
+    /// Fills the slots, of which all columns have one.
+    fn read(&self, scratch: &mut Scratch, message: &str) -> Result<(), Mismatch> {
+        let Scratch { slots, arena, found } = scratch;
         slots.clear();
         slots.resize(self.targets.len(), Slot::Null);
-        arena.clear();
         let mut row = Row { targets: &self.targets, slots, arena };
         match &self.parser {
-            Parser::Json(json) => json.read(message, &mut row)?,
+            Parser::Json(json) => json.read(found, message, &mut row)?,
             Parser::Delimited(fields) => fields.read(message, &mut row)?,
             Parser::Patterns(patterns) => patterns.read(message, &mut row)?,
         }
-        let missing =
-            self.targets.iter().zip(row.slots.iter()).find(|(target, slot)| target.required && **slot == Slot::Null);
-        if let Some((target, _)) = missing {
-            return Err(Mismatch::Missing { column: target.column.clone() });
+        let missing = self.targets.iter().zip(slots).find(|(target, slot)| target.required && **slot == Slot::Null);
+        match missing {
+            Some((target, _)) => Err(Mismatch::Missing { column: target.column.clone() }),
+            None => Ok(()),
         }
-        for slot in row.slots.iter() {
-            cells::write(*slot, row.arena, cells);
-        }
-        Ok(())
     }
 }
 

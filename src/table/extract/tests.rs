@@ -1,6 +1,7 @@
 //! The built-in schemas against lines as their producers write them, and parsers against what they may meet.
 
 mod delimited;
+mod json;
 
 use proptest::prelude::*;
 

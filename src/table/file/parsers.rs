@@ -83,6 +83,18 @@ impl Parse<'_> {
             Self::Grok(entry) => &entry.absent,
         }
     }
+
+    /// What would be lost of messages that are not kept, and how it would not be. What a schema itself leaves out of account
+    /// is not said to be lost.
+    pub(super) fn loses(&self) -> Option<&'static str> {
+        match self {
+            Self::Json(entry) if entry.rest.is_none() => {
+                Some("members without a column would be lost: name a \"rest\"")
+            }
+            Self::Delimited(entry) if entry.more => Some("further fields would be lost: leave \"more\" out"),
+            _ => None,
+        }
+    }
 }
 
 impl<'a> Reader<'a> {
@@ -133,9 +145,12 @@ impl<'a> Reader<'a> {
             }
             None => None,
         };
-        let places =
-            froms.iter().enumerate().map(|(column, from)| (rest != Some(column)).then(|| Place::parse(&from.value)));
-        Ok(Parser::Json(Json::new(&places.collect::<Vec<_>>(), rest)))
+        let place = |(column, from): (usize, &&At<'a, String>)| match rest == Some(column) {
+            true => Ok(None),
+            false => Place::parse(&from.value).map(Some).map_err(|why| self.wrong(from.raw, why)),
+        };
+        let places = froms.iter().enumerate().map(place).collect::<Result<_, _>>()?;
+        Ok(Parser::Json(Json::new(places, rest)))
     }
 
     fn delimited(

@@ -5,7 +5,12 @@ use super::*;
 /// The file's text, with this way to parse and these columns, one a line.
 fn file(parse: &str, columns: &[&str]) -> String {
     let message = r#"{"name":"message","type":"string"}"#;
-    let columns = columns.iter().copied().chain([message]).collect::<Vec<_>>().join(",\n    ");
+    columns_of(parse, &[columns, &[message]].concat())
+}
+
+/// Without the message.
+fn columns_of(parse: &str, columns: &[&str]) -> String {
+    let columns = columns.join(",\n    ");
     format!(
         r#"{{
   "name": "t", "version": 1,
@@ -76,4 +81,32 @@ fn fields_have_names_of_their_own_and_fill_what_is_required() {
     let (why, place) = of_rule(&["a"]);
     assert!(why.contains(no_row) && place.starts_with(r#""b""#), "{why} {place}");
     assert!(of_rule(&[]).0.contains("\"fields\" is empty"));
+}
+
+#[test]
+fn what_has_no_column_is_not_lost_unawares() {
+    let column = r#"{"name":"a","type":"string"}"#;
+    let rest = r#"{"name":"rest","type":"string"}"#;
+    let keep = |parse: &str, columns: &[&str]| columns_of(&format!("{parse}, \"keep_message\": false"), columns);
+    assert_wrong(
+        &keep(r#"{"json": {}}"#, &[column]),
+        "false",
+        "members without a column would be lost: name a \"rest\"",
+    );
+    parse("t.json", &keep(r#"{"json": {"rest": "rest"}}"#, &[column, rest]), None).unwrap();
+    let more = keep(&delimited(r#""delimiter": " ", "fields": ["a"], "more": true"#), &[column]);
+    assert_wrong(&more, "false", "further fields would be lost: leave \"more\" out, or keep the message");
+    parse("t.json", &keep(&delimited(r#""delimiter": " ", "fields": ["a"]"#), &[column]), None).unwrap();
+}
+
+#[test]
+fn pointers_have_to_be_such() {
+    for from in ["/a~2", ""] {
+        let column = format!(r#"{{"name":"a","type":"string","from":"{from}"}}"#);
+        assert_wrong(
+            &file(r#"{"json": {}}"#, &[&column]),
+            &format!("{from:?}"),
+            if from.is_empty() { "no member" } else { "~0" },
+        );
+    }
 }
