@@ -289,7 +289,7 @@ impl<'a> Reader<'a> {
             return Err(self.wrong(place, why.to_owned()));
         }
         let time = match &entry.format {
-            Some(format) => TimeFormat::parse(&format.value).map_err(|why| self.wrong(format.raw, why))?,
+            Some(format) => TimeFormat::parse(&format.value, kind).map_err(|why| self.wrong(format.raw, why))?,
             None => TimeFormat::default(),
         };
         let zone = match &entry.zone {
