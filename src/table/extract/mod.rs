@@ -4,6 +4,7 @@
 //! panic. Absent on purpose: what becomes of a message that does not match.
 
 mod delimited;
+mod grok;
 mod json;
 mod pattern;
 #[cfg(test)]
@@ -12,8 +13,9 @@ mod tests;
 use std::fmt;
 
 pub use self::delimited::Delimited;
+pub use self::grok::Grok;
 pub use self::json::{Json, Place};
-pub use self::pattern::{Patterns, grok};
+pub use self::pattern::Patterns;
 
 use super::cells::{self, Slot, Span};
 use super::convert::{BadValue, Conversion, Lies};
@@ -54,6 +56,8 @@ pub enum Mismatch {
     Unclosed { field: usize },
     #[error("the message does not match {0}")]
     NoMatch(&'static str),
+    #[error("the message takes too long to match {0}")]
+    TooLong(&'static str),
     #[error("{member}: {shown} is no object")]
     Member { member: String, shown: String },
     #[error("{column}: {shown} {why}")]

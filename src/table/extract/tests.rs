@@ -1,6 +1,7 @@
 //! The built-in schemas against lines as their producers write them, and parsers against what they may meet.
 
 mod delimited;
+mod grok;
 mod json;
 
 use proptest::prelude::*;
@@ -269,16 +270,6 @@ fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     assert_eq!(value(&failed, "request_processing_time").as_deref(), Some("-1"));
     let quoted = line.replace("curl/7.46.0", r#"a \x22b\x22 ""c"" d"#);
     assert_eq!(value(&quoted, "user_agent").as_deref(), Some(r#"a \x22b\x22 "c" d"#));
-}
-
-#[test]
-fn grok_patterns_fill_columns_by_their_aliases() {
-    let parse = r#"{"grok":{"patterns":["%{IP:client} %{WORD:verb} %{CODE:code}"],"definitions":{"CODE":"[0-9]{3}"}}}"#;
-    let columns = r#"{"name":"client","type":"string"},{"name":"verb","type":"string"},{"name":"code","type":"int"}"#;
-    let schema = schema(parse, columns);
-    let expected = [("client", "2001:db8::1"), ("verb", "GET"), ("code", "200")];
-    assert_eq!(row(&schema, "2001:db8::1 GET 200"), Ok(pairs(&expected)));
-    assert_eq!(row(&schema, "nobody GET 200"), Err("the message does not match the grok pattern".to_owned()));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::Deserialize;
 
-use super::super::extract::{self, Delimited, Json, Parser, Patterns, Place, Target};
+use super::super::extract::{Delimited, Grok, Json, Parser, Patterns, Place, Target};
 use super::super::kind::Type;
 use super::{At, Reader, SchemaError};
 
@@ -123,10 +123,10 @@ impl<'a> Reader<'a> {
             }
             Parse::Grok(entry) => {
                 let compile = |pattern: &At<'a, String>| {
-                    extract::grok(&pattern.value, &entry.definitions).map_err(|why| self.wrong(pattern.raw, why))
+                    Grok::compile(&pattern.value, &entry.definitions).map_err(|why| self.wrong(pattern.raw, why))
                 };
                 let patterns: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
-                let names = patterns.iter().flat_map(grok::Pattern::capture_names).collect();
+                let names = patterns.iter().flat_map(Grok::names).collect();
                 let groups = self.groups(&names, &entry.patterns, froms, targets)?;
                 Ok(Parser::Patterns(Patterns::of_grok(patterns, &groups)))
             }
