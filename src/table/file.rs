@@ -1,5 +1,9 @@
 //! Schema files: read, checked, and said to be wrong with the line and the field.
 
+mod parsers;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -8,8 +12,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error as _};
 use serde_json::value::RawValue;
 
+use self::parsers::Parse;
 use super::convert::{self, Conversion, TimeFormat};
-use super::extract::{self, Delimited, Extractor, Json, Parser, Patterns, Place, Target};
+use super::extract::{Extractor, Target};
 use super::kind::Type;
 use super::{Column, Field, PartitionColumn, Schema, Source};
 
@@ -99,69 +104,6 @@ struct PartitionEntry<'a> {
     description: String,
 }
 
-/// How a message becomes a row.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
-enum Parse<'a> {
-    #[serde(borrow)]
-    Json(JsonEntry<'a>),
-    #[serde(borrow)]
-    Delimited(DelimitedEntry<'a>),
-    #[serde(borrow)]
-    Regex(RegexEntry<'a>),
-    #[serde(borrow)]
-    Grok(GrokEntry<'a>),
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct JsonEntry<'a> {
-    /// The column for all other members.
-    #[serde(borrow)]
-    rest: Option<At<'a, String>>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DelimitedEntry<'a> {
-    #[serde(borrow)]
-    delimiter: At<'a, char>,
-    #[serde(borrow)]
-    quote: Option<At<'a, char>>,
-    /// Those of a message, in their order.
-    #[serde(borrow)]
-    fields: Vec<At<'a, String>>,
-    /// Others that a table may name instead.
-    #[serde(default)]
-    known: Vec<String>,
-    /// Whether further fields are left out.
-    #[serde(default)]
-    more: bool,
-    #[serde(default)]
-    absent: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegexEntry<'a> {
-    #[serde(borrow)]
-    patterns: Vec<At<'a, String>>,
-    #[serde(default)]
-    absent: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GrokEntry<'a> {
-    #[serde(borrow)]
-    patterns: Vec<At<'a, String>>,
-    /// Patterns of one's own, by name.
-    #[serde(default)]
-    definitions: std::collections::BTreeMap<String, String>,
-    #[serde(default)]
-    absent: Vec<String>,
-}
-
 /// Reads a schema file; `fields` are the names of a delimited message's fields in another order than the file has.
 pub fn parse(file: &str, text: &str, fields: Option<&[String]>) -> Result<Schema, SchemaError> {
     let reader = Reader { file, text };
@@ -228,39 +170,50 @@ impl<'a> Reader<'a> {
             }
         }
         let partitions = self.partitions(partitions, name.raw)?;
-        let keeps = columns.iter().find(|column| column.name.value == MESSAGE && column.from.is_none());
-        match (keep_message.as_ref().is_none_or(|keep| keep.value), keeps) {
-            (true, None) => {
-                let why = "there is no column `message`, which has the event's text: add it (a required string), or say \
-                           \"keep_message\": false";
-                return Err(self.wrong(keep_message.map_or(name.raw, |keep| keep.raw), why.to_owned()));
-            }
-            (false, Some(column)) => {
-                let why = "\"keep_message\" is false, and here is the column `message`: remove one of the two";
-                return Err(self.wrong(column.name.raw, why.to_owned()));
-            }
-            _ => {}
-        }
-        let absent = match &parse {
-            Some(Parse::Delimited(entry)) => entry.absent.clone(),
-            Some(Parse::Regex(entry)) => entry.absent.clone(),
-            Some(Parse::Grok(entry)) => entry.absent.clone(),
-            Some(Parse::Json(_)) | None => Vec::new(),
-        };
+        let absent = parse.as_ref().map_or(&[][..], Parse::absent);
         let (mut targets, mut froms, mut parsed) = (Vec::new(), Vec::new(), Vec::new());
         for entry in &columns {
-            let (column, target) = self.column(entry, targets.len(), &absent, parse.is_some())?;
+            let (column, target) = self.column(entry, targets.len(), absent, parse.is_some())?;
             parsed.push(column);
             if let Some(target) = target {
                 targets.push(target);
                 froms.push(entry.from.as_ref().unwrap_or(&entry.name));
             }
         }
+        self.keeping(keep_message.as_ref(), &columns, parse.as_ref(), name.raw)?;
         let rows = match parse {
             Some(parse) => Some(Extractor { parser: self.parser(parse, &froms, &targets, fields)?, targets }),
             None => None,
         };
         Ok(Schema { name: name.value, version, description, columns: parsed, partitions, rows: rows.map(Arc::new) })
+    }
+
+    /// Whether the message is kept has to be said in one way, and if not, the columns have to hold all of it.
+    fn keeping(
+        &self,
+        keep: Option<&At<'a, bool>>,
+        columns: &[ColumnEntry<'a>],
+        parse: Option<&Parse<'a>>,
+        name: &'a str,
+    ) -> Result<(), SchemaError> {
+        let column = columns.iter().find(|column| column.name.value == MESSAGE && column.from.is_none());
+        let place = keep.map_or(name, |keep| keep.raw);
+        match (keep.is_none_or(|keep| keep.value), column) {
+            (true, Some(_)) => Ok(()),
+            (true, None) => {
+                let why = "there is no column `message`, which has the event's text: add it (a required string), or say \
+                           \"keep_message\": false";
+                Err(self.wrong(place, why.to_owned()))
+            }
+            (false, Some(column)) => {
+                let why = "\"keep_message\" is false, and here is the column `message`: remove one of the two";
+                Err(self.wrong(column.name.raw, why.to_owned()))
+            }
+            (false, None) => match parse.and_then(Parse::loses) {
+                Some(loses) => Err(self.wrong(place, format!("{loses}, or keep the message"))),
+                None => Ok(()),
+            },
+        }
     }
 
     /// Those of the lake, which every table has.
@@ -336,7 +289,7 @@ impl<'a> Reader<'a> {
             return Err(self.wrong(place, why.to_owned()));
         }
         let time = match &entry.format {
-            Some(format) => TimeFormat::parse(&format.value).map_err(|why| self.wrong(format.raw, why))?,
+            Some(format) => TimeFormat::parse(&format.value, kind).map_err(|why| self.wrong(format.raw, why))?,
             None => TimeFormat::default(),
         };
         let zone = match &entry.zone {
@@ -347,119 +300,6 @@ impl<'a> Reader<'a> {
         };
         let absent = entry.absent.as_ref().map_or_else(|| absent.to_vec(), |absent| absent.value.clone());
         Ok(Conversion { kind, absent, time, zone, separator: entry.separator.as_ref().map_or(',', |at| at.value) })
-    }
-
-    fn parser(
-        &self,
-        parse: Parse<'a>,
-        froms: &[&At<'a, String>],
-        targets: &[Target],
-        fields: Option<&[String]>,
-    ) -> Result<Parser, SchemaError> {
-        if let (Some(_), Parse::Json(_) | Parse::Regex(_) | Parse::Grok(_)) = (fields, &parse) {
-            return Err(self.wrong(self.text, "its messages are not delimited: `fields` has no meaning".to_owned()));
-        }
-        match parse {
-            Parse::Json(entry) => self.json(entry, froms, targets),
-            Parse::Delimited(entry) => self.delimited(entry, froms, targets, fields),
-            Parse::Regex(entry) => {
-                let compile = |pattern: &At<'a, String>| {
-                    regex::Regex::new(&pattern.value)
-                        .map_err(|error| self.wrong(pattern.raw, last_line(&error.to_string())))
-                };
-                let regexes: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
-                let names = regexes.iter().flat_map(|regex| regex.capture_names().flatten()).collect();
-                let groups = self.groups(&names, &entry.patterns, froms, targets)?;
-                Ok(Parser::Patterns(Patterns::of_regexes(regexes, &groups)))
-            }
-            Parse::Grok(entry) => {
-                let compile = |pattern: &At<'a, String>| {
-                    extract::grok(&pattern.value, &entry.definitions).map_err(|why| self.wrong(pattern.raw, why))
-                };
-                let patterns: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
-                let names = patterns.iter().flat_map(grok::Pattern::capture_names).collect();
-                let groups = self.groups(&names, &entry.patterns, froms, targets)?;
-                Ok(Parser::Patterns(Patterns::of_grok(patterns, &groups)))
-            }
-        }
-    }
-
-    fn json(&self, entry: JsonEntry<'a>, froms: &[&At<'a, String>], targets: &[Target]) -> Result<Parser, SchemaError> {
-        let rest = match &entry.rest {
-            Some(rest) => {
-                let at = targets
-                    .iter()
-                    .position(|target| target.column == rest.value && target.conversion.kind == Type::String);
-                Some(at.ok_or_else(|| {
-                    self.wrong(rest.raw, format!("there is no column {:?} of type string", rest.value))
-                })?)
-            }
-            None => None,
-        };
-        let places =
-            froms.iter().enumerate().map(|(column, from)| (rest != Some(column)).then(|| Place::parse(&from.value)));
-        Ok(Parser::Json(Json::new(&places.collect::<Vec<_>>(), rest)))
-    }
-
-    fn delimited(
-        &self,
-        entry: DelimitedEntry<'a>,
-        froms: &[&At<'a, String>],
-        targets: &[Target],
-        order: Option<&[String]>,
-    ) -> Result<Parser, SchemaError> {
-        let ascii = |at: &At<'a, char>| {
-            u8::try_from(at.value)
-                .ok()
-                .filter(u8::is_ascii)
-                .ok_or_else(|| self.wrong(at.raw, "an ASCII character is wanted".to_owned()))
-        };
-        let (delimiter, quote) = (ascii(&entry.delimiter)?, entry.quote.as_ref().map(ascii).transpose()?);
-        let usual: Vec<&str> = entry.fields.iter().map(|field| field.value.as_str()).collect();
-        let known: Vec<&str> = usual.iter().copied().chain(entry.known.iter().map(String::as_str)).collect();
-        let fields: Vec<&str> = order.map_or(usual, |order| order.iter().map(String::as_str).collect());
-        if let Some(unknown) = fields.iter().find(|field| !known.contains(field)) {
-            let why = format!("there is no field {unknown:?}: the schema has {}", known.join(", "));
-            return Err(self.wrong(self.text, why));
-        }
-        if let Some((from, target)) = froms.iter().zip(targets).find(|(from, _)| !known.contains(&from.value.as_str()))
-        {
-            return Err(
-                self.wrong(from.raw, format!("column {:?}: no field is called {:?}", target.column, from.value))
-            );
-        }
-        let map = targets.iter().zip(froms).find(|(target, _)| target.conversion.kind == Type::StringMap);
-        if let Some((_, from)) = map {
-            return Err(self.wrong(from.raw, "a map comes from JSON only".to_owned()));
-        }
-        let columns = |field: &str| {
-            froms.iter().enumerate().filter(|(_, from)| from.value == field).map(|(column, _)| column).collect()
-        };
-        let fields = fields.into_iter().map(columns).collect();
-        Ok(Parser::Delimited(Delimited { delimiter, quote, fields, more: entry.more }))
-    }
-
-    /// The group that fills each column; `names` are those that there are.
-    fn groups<'f>(
-        &self,
-        names: &HashSet<&str>,
-        places: &[At<'a, String>],
-        froms: &[&'f At<'a, String>],
-        targets: &[Target],
-    ) -> Result<Vec<&'f str>, SchemaError> {
-        if places.is_empty() {
-            return Err(self.wrong(self.text, "\"patterns\" is empty: give at least one".to_owned()));
-        }
-        for (from, target) in froms.iter().zip(targets) {
-            if !names.contains(from.value.as_str()) {
-                let why = format!("column {:?}: no group of a pattern is called {:?}", target.column, from.value);
-                return Err(self.wrong(from.raw, why));
-            }
-            if target.conversion.kind == Type::StringMap {
-                return Err(self.wrong(from.raw, "a map comes from JSON only".to_owned()));
-            }
-        }
-        Ok(froms.iter().map(|from| from.value.as_str()).collect())
     }
 
     /// An error at a part of the text.
@@ -479,8 +319,4 @@ pub fn is_name(name: &str) -> bool {
     (1..=LONGEST_NAME).contains(&name.len())
         && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
         && name.as_bytes()[0].is_ascii_lowercase()
-}
-
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or_default().trim().to_owned()
 }

@@ -84,7 +84,7 @@ def glue_down(case: Case):
     settings = {"AWS_ENDPOINT_URL_GLUE": f"http://127.0.0.1:{down}", "FIREMAIN_CATALOG__GLUE__DATABASE": "none"}
     began = time.monotonic()
     run = FileRun(case, prefix, config(case), samples.lines(envelopes()), **settings)
-    until(lambda: keys(case.servers, f"{prefix}/log_events/"), "objects are there", 5)
+    until(lambda: keys(case.servers, f"{prefix}/log_events/"), "objects are there", 8)
     visible = time.monotonic() - began
     run.done(60)
     files = time.monotonic() - began

@@ -40,7 +40,7 @@ def main():
              "killed before a commit": killed_before_commit,
              "three groups": three_groups,
              "resharded among three": resharded,
-             "idle, 100 shards": lambda case: idle(case, 0.1 if options.unoptimized else 0.02),
+             "idle, 100 shards": lambda case: idle(case, 0.15 if options.unoptimized else 0.02),
              "fan-out": subscribers,
              "three drains at once": lambda case: drained_together(case, "together"),
              "three drains, fan-out": lambda case: drained_together(

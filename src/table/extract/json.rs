@@ -1,22 +1,23 @@
 //! A JSON object: its members by name, or by a pointer (RFC 6901) to a member of a member.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
-use std::marker::PhantomData;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::super::cells::{Slot, Span, push_item};
 use super::super::convert::{self, BadValue, Lies};
 use super::super::kind::Type;
-use super::{Mismatch, Row, Target, bad_value, narrow};
+use super::{Mismatch, Row, Shown, Target, bad_value, narrow};
 
 /// Which members fill which columns.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Json {
     members: Members,
+    /// Of each column; none of the one that takes the rest.
+    places: Vec<Option<Place>>,
     /// The column that takes all other members of the object, as an object of their own.
     rest: Option<usize>,
 }
@@ -30,6 +31,8 @@ struct Member {
     columns: Vec<usize>,
     /// What becomes of the members in it.
     inside: Members,
+    /// The columns that these fill, and those in them.
+    below: Vec<usize>,
 }
 
 /// Where a column's value is: the names of a member, of one in it, and so on; at least one.
@@ -38,65 +41,82 @@ pub struct Place(Vec<String>);
 
 impl Place {
     /// A pointer if it begins with a slash, otherwise the name of a member.
-    pub fn parse(from: &str) -> Self {
-        let Some(pointer) = from.strip_prefix('/') else { return Self(vec![from.to_owned()]) };
-        Self(pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect())
+    pub fn parse(from: &str) -> Result<Self, String> {
+        if from.is_empty() {
+            return Err("it names no member: give \"/\" for the one whose name is empty".to_owned());
+        }
+        let Some(pointer) = from.strip_prefix('/') else { return Ok(Self(vec![from.to_owned()])) };
+        if pointer.split('~').skip(1).any(|behind| !behind.starts_with(['0', '1'])) {
+            return Err(format!("{from:?} is no JSON pointer: write ~ as ~0, and / in a name as ~1"));
+        }
+        Ok(Self(pointer.split('/').map(|name| name.replace("~1", "/").replace("~0", "~")).collect()))
     }
+}
+
+/// What the message has for a column, as far as it is read.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) enum Found {
+    #[default]
+    Nothing,
+    Value(Span),
+    /// A member that the value should be in, so many names into the column's place, is something else.
+    NoObject {
+        depth: usize,
+        member: Span,
+    },
 }
 
 impl Json {
     /// `places`: where each column's value is; none for the column that takes the rest.
-    pub fn new(places: &[Option<Place>], rest: Option<usize>) -> Self {
+    pub fn new(places: Vec<Option<Place>>, rest: Option<usize>) -> Self {
         let mut members = Members::new();
         for (column, Place(names)) in
             places.iter().enumerate().filter_map(|(column, place)| Some((column, place.as_ref()?)))
         {
             let (last, above) = names.split_last().expect("a place has a name");
-            let inside =
-                above.iter().fold(&mut members, |members, name| &mut members.entry(name.clone()).or_default().inside);
+            let inside = above.iter().fold(&mut members, |members, name| {
+                let member = members.entry(name.clone()).or_default();
+                member.below.push(column);
+                &mut member.inside
+            });
             inside.entry(last.clone()).or_default().columns.push(column);
         }
-        Self { members, rest }
+        Self { members, places, rest }
     }
 
-    pub(super) fn read(&self, message: &str, row: &mut Row<'_>) -> Result<(), Mismatch> {
+    pub(super) fn read(&self, found: &mut Vec<Found>, message: &str, row: &mut Row<'_>) -> Result<(), Mismatch> {
         if !message.trim_ascii_start().starts_with('{') {
             return Err(Mismatch::NoObject);
         }
-        let mut others = Vec::new();
-        for (key, value) in entries(message)? {
+        found.clear();
+        found.resize(row.targets.len(), Found::Nothing);
+        let rest = row.arena.len();
+        let each = |key: &RawValue, value: &RawValue| {
             let member = self.members.get(&*text_of(key));
             if let Some(member) = member {
-                member.read(message, value, row)?;
+                member.find(message, value, 1, found);
             }
-            if member.is_none_or(|member| member.columns.is_empty()) && self.rest.is_some() {
-                others.push((key, value));
-            }
-        }
-        if let Some(rest) = self.rest.filter(|_| !others.is_empty()) {
-            let at = row.arena.len();
-            for (key, value) in others {
-                row.arena.push(if row.arena.len() == at { b'{' } else { b',' });
+            if self.rest.is_some() && member.is_none_or(|member| member.columns.is_empty()) {
+                row.arena.push(if row.arena.len() == rest { b'{' } else { b',' });
                 row.arena.extend_from_slice(key.get().as_bytes());
                 row.arena.push(b':');
                 row.arena.extend_from_slice(value.get().as_bytes());
             }
+        };
+        members(message, each).map_err(|_| Mismatch::NoObject)?;
+        if let Some(column) = self.rest.filter(|_| row.arena.len() > rest) {
             row.arena.push(b'}');
-            row.slots[rest] = Slot::Arena(Span { at: narrow(at), len: narrow(row.arena.len() - at) });
+            row.slots[column] = Slot::Arena(Span { at: narrow(rest), len: narrow(row.arena.len() - rest) });
         }
-        Ok(())
-    }
-}
-
-impl Member {
-    fn read(&self, message: &str, value: &RawValue, row: &mut Row<'_>) -> Result<(), Mismatch> {
-        for column in &self.columns {
-            fill(*column, message, value, row)?;
-        }
-        if !self.inside.is_empty() && value.get().starts_with('{') {
-            for (key, value) in entries(value.get())? {
-                if let Some(member) = self.inside.get(&*text_of(key)) {
-                    member.read(message, value, row)?;
+        for (column, found) in found.iter().enumerate() {
+            match *found {
+                Found::Nothing => {}
+                Found::Value(value) => fill(column, message, value, row)?,
+                Found::NoObject { depth, member } => {
+                    let names = self.places[column].iter().flat_map(|place| &place.0[..depth]);
+                    let member_name = names.map(String::as_str).collect::<Vec<_>>().join("/");
+                    let shown = Shown(part(message, member)).to_string();
+                    return Err(Mismatch::Member { member: member_name, shown });
                 }
             }
         }
@@ -104,13 +124,46 @@ impl Member {
     }
 }
 
-/// Fills a column with a value of JSON; the last of several counts.
-fn fill(column: usize, message: &str, value: &RawValue, row: &mut Row<'_>) -> Result<(), Mismatch> {
-    let raw = value.get();
-    let in_message = |text: &str| {
-        let at = text.as_ptr() as usize - message.as_ptr() as usize;
-        Lies::InMessage(Span { at: narrow(at), len: narrow(text.len()) })
-    };
+impl Member {
+    /// Notes what it has for columns. A member that comes again counts instead of the one before, with all that is in it.
+    fn find(&self, message: &str, value: &RawValue, depth: usize, found: &mut [Found]) {
+        let member = span(message, value.get());
+        for column in &self.columns {
+            found[*column] = Found::Value(member);
+        }
+        if self.below.is_empty() {
+            return;
+        }
+        let none = match value.get().as_bytes()[0] {
+            b'{' | b'n' => Found::Nothing,
+            _ => Found::NoObject { depth, member },
+        };
+        self.below.iter().for_each(|column| found[*column] = none);
+        if value.get().starts_with('{') {
+            let each = |key: &RawValue, value: &RawValue| {
+                if let Some(member) = self.inside.get(&*text_of(key)) {
+                    member.find(message, value, depth + 1, found);
+                }
+            };
+            members(value.get(), each).expect("it is read as JSON before");
+        }
+    }
+}
+
+/// Where a part of the message is.
+fn span(message: &str, part: &str) -> Span {
+    let at = part.as_ptr() as usize - message.as_ptr() as usize;
+    Span { at: narrow(at), len: narrow(part.len()) }
+}
+
+fn part(message: &str, span: Span) -> &str {
+    &message[span.at as usize..][..span.len as usize]
+}
+
+/// Fills a column with a value of JSON.
+fn fill(column: usize, message: &str, value: Span, row: &mut Row<'_>) -> Result<(), Mismatch> {
+    let raw = part(message, value);
+    let in_message = |text: &str| Lies::InMessage(span(message, text));
     let Target { column: name, conversion, .. } = &row.targets[column];
     let bad = |why| bad_value(name, raw, why);
     let is_no = || bad(BadValue::IsNo(conversion.kind));
@@ -133,23 +186,28 @@ fn fill(column: usize, message: &str, value: &RawValue, row: &mut Row<'_>) -> Re
         (b'f', Type::Boolean) => Slot::Boolean(false),
         (b'-' | b'0'..=b'9', _) => conversion.number(raw, in_message(raw), row.arena).map_err(bad)?,
         (b'[', Type::Strings) => convert::items(row.arena, |arena| {
-            let items: Vec<&RawValue> = serde_json::from_str(raw).unwrap_or_default();
-            items.into_iter().for_each(|item| push(item, arena));
+            items(raw, |item| push(item, arena)).expect("it is read as JSON before");
         }),
-        (b'{', Type::StringMap) => convert::items(row.arena, |arena| {
-            // Readers refuse a key that is there twice: the last counts, as everywhere.
-            let mut seen = HashSet::new();
-            let mut entries = entries(raw).unwrap_or_default();
-            entries.reverse();
-            entries.retain(|(key, _)| seen.insert(text_of(key)));
-            for (key, value) in entries.into_iter().rev() {
-                push_item(Some(text_of(key).as_bytes()), arena);
-                push(value, arena);
-            }
-        }),
+        (b'{', Type::StringMap) => convert::items(row.arena, |arena| push_members(raw, arena)),
         _ => return Err(is_no()),
     };
     Ok(())
+}
+
+/// The members of an object as items. Readers refuse a key that is there twice: the last counts, as everywhere.
+fn push_members<'a>(object: &'a str, arena: &mut Vec<u8>) {
+    let mut left = HashMap::<_, usize>::new();
+    members(object, |key, _| *left.entry(text_of(key)).or_default() += 1).expect("it is read as JSON before");
+    let each = |key: &'a RawValue, value: &'a RawValue| {
+        let key = text_of(key);
+        let left = left.get_mut(&key).expect("all keys are counted");
+        *left -= 1;
+        if *left == 0 {
+            push_item(Some(key.as_bytes()), arena);
+            push(value, arena);
+        }
+    };
+    members(object, each).expect("it is read as JSON before");
 }
 
 /// A value as an item: the text of a string, no text for null, the JSON of anything else.
@@ -174,33 +232,50 @@ fn unquoted(string: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// The members of an object, each as it is written.
-fn entries(object: &str) -> Result<Vec<(&RawValue, &RawValue)>, Mismatch> {
-    serde_json::from_str::<Entries<'_>>(object).map(|entries| entries.0).map_err(|_| Mismatch::NoObject)
+/// Calls `each` with every member of an object as it is written, its name and its value.
+fn members<'a>(object: &'a str, each: impl FnMut(&'a RawValue, &'a RawValue)) -> serde_json::Result<()> {
+    let mut json = serde_json::Deserializer::from_str(object);
+    json.deserialize_map(EachMember(each))?;
+    json.end()
 }
 
-struct Entries<'a>(Vec<(&'a RawValue, &'a RawValue)>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Entries<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(EntriesVisitor(PhantomData))
-    }
+/// Likewise with every item of a list.
+fn items<'a>(list: &'a str, each: impl FnMut(&'a RawValue)) -> serde_json::Result<()> {
+    let mut json = serde_json::Deserializer::from_str(list);
+    json.deserialize_seq(EachItem(each))?;
+    json.end()
 }
 
-struct EntriesVisitor<'a>(PhantomData<&'a ()>);
+struct EachMember<F>(F);
 
-impl<'de: 'a, 'a> Visitor<'de> for EntriesVisitor<'a> {
-    type Value = Entries<'a>;
+impl<'de, F: FnMut(&'de RawValue, &'de RawValue)> Visitor<'de> for EachMember<F> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some(entry) = map.next_entry()? {
-            entries.push(entry);
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some((name, value)) = map.next_entry()? {
+            self.0(name, value);
         }
-        Ok(Entries(entries))
+        Ok(())
+    }
+}
+
+struct EachItem<F>(F);
+
+impl<'de, F: FnMut(&'de RawValue)> Visitor<'de> for EachItem<F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut list: A) -> Result<(), A::Error> {
+        while let Some(item) = list.next_element()? {
+            self.0(item);
+        }
+        Ok(())
     }
 }

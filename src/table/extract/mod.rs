@@ -4,6 +4,7 @@
 //! panic. Absent on purpose: what becomes of a message that does not match.
 
 mod delimited;
+mod grok;
 mod json;
 mod pattern;
 #[cfg(test)]
@@ -12,8 +13,9 @@ mod tests;
 use std::fmt;
 
 pub use self::delimited::Delimited;
+pub use self::grok::Grok;
 pub use self::json::{Json, Place};
-pub use self::pattern::{Patterns, grok};
+pub use self::pattern::Patterns;
 
 use super::cells::{self, Slot, Span};
 use super::convert::{BadValue, Conversion, Lies};
@@ -50,8 +52,14 @@ pub enum Mismatch {
     Fields { found: usize, wanted: usize },
     #[error("the message has more than one line")]
     Lines,
+    #[error("the quote that field {field} begins with is not closed")]
+    Unclosed { field: usize },
     #[error("the message does not match {0}")]
     NoMatch(&'static str),
+    #[error("the message takes too long to match {0}")]
+    TooLong(&'static str),
+    #[error("{member}: {shown} is no object")]
+    Member { member: String, shown: String },
     #[error("{column}: {shown} {why}")]
     Value { column: String, shown: String, why: BadValue },
     #[error("{column}: there is no value, and it is required")]
@@ -64,8 +72,11 @@ pub struct Scratch {
     slots: Vec<Slot>,
     /// Texts that are not in the message as they are.
     arena: Vec<u8>,
-    delimited: delimited::Scratch,
+    found: Vec<json::Found>,
 }
+
+/// Bytes of the arena that are kept for further messages: more than nearly all need.
+const KEPT: usize = 1 << 20;
 
 impl Extractor {
     /// How messages are read, in a word.
@@ -80,25 +91,32 @@ impl Extractor {
 
     /// Appends the cells of a message to `cells`; nothing when it does not match.
     pub fn extract(&self, scratch: &mut Scratch, message: &str, cells: &mut Vec<u8>) -> Result<(), Mismatch> {
-        let Scratch { slots, arena, delimited } = scratch;
+        let result = self.read(scratch, message);
+        if result.is_ok() {
+            scratch.slots.iter().for_each(|slot| cells::write(*slot, &scratch.arena, cells));
+        }
+        // One huge message should not hold memory for ever.
+        scratch.arena.clear();
+        scratch.arena.shrink_to(KEPT);
+        result
+    }
+
+    /// Fills the slots, of which all columns have one.
+    fn read(&self, scratch: &mut Scratch, message: &str) -> Result<(), Mismatch> {
+        let Scratch { slots, arena, found } = scratch;
         slots.clear();
         slots.resize(self.targets.len(), Slot::Null);
-        arena.clear();
         let mut row = Row { targets: &self.targets, slots, arena };
         match &self.parser {
-            Parser::Json(json) => json.read(message, &mut row)?,
-            Parser::Delimited(fields) => fields.read(delimited, message, &mut row)?,
+            Parser::Json(json) => json.read(found, message, &mut row)?,
+            Parser::Delimited(fields) => fields.read(message, &mut row)?,
             Parser::Patterns(patterns) => patterns.read(message, &mut row)?,
         }
-        let missing =
-            self.targets.iter().zip(row.slots.iter()).find(|(target, slot)| target.required && **slot == Slot::Null);
-        if let Some((target, _)) = missing {
-            return Err(Mismatch::Missing { column: target.column.clone() });
+        let missing = self.targets.iter().zip(slots).find(|(target, slot)| target.required && **slot == Slot::Null);
+        match missing {
+            Some((target, _)) => Err(Mismatch::Missing { column: target.column.clone() }),
+            None => Ok(()),
         }
-        for slot in row.slots.iter() {
-            cells::write(*slot, row.arena, cells);
-        }
-        Ok(())
     }
 }
 

@@ -1,5 +1,8 @@
 //! The built-in schemas against lines as their producers write them, and parsers against what they may meet.
 
+mod delimited;
+mod grok;
+mod json;
 mod schemas;
 
 use proptest::prelude::*;
@@ -52,7 +55,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 /// A schema with these columns (JSON, as in a file) and this way to parse.
 fn schema(parse: &str, columns: &str) -> Schema {
     let text = format!(
-        r#"{{"name":"t","version":1,"parse":{parse},"keep_message":false,"columns":[{columns}],"partitions":[
+        r#"{{"name":"t","version":1,"parse":{parse},"columns":[{columns},{{"name":"message","type":"string"}}],"partitions":[
             {{"name":"log_group","type":"string"}},{{"name":"dt","type":"string"}},{{"name":"hour","type":"string"}}]}}"#
     );
     Schema::parse("t.json", &text, None).unwrap()
@@ -111,16 +114,6 @@ fn apache_access_takes_common_and_combined_lines() {
     assert_eq!(bad_time, Err(r#"request_time: "31/Feb/2015:10:05:03 +0000" is no timestamp(3)"#.to_owned()));
     let too_much = row(&schema, &format!(r#"1.2.3.4 - - {time} "GET / HTTP/1.1" 200 99999999999999999999"#));
     assert_eq!(too_much, Err(r#"bytes: "99999999999999999999" does not fit bigint"#.to_owned()));
-}
-
-#[test]
-fn grok_patterns_fill_columns_by_their_aliases() {
-    let parse = r#"{"grok":{"patterns":["%{IP:client} %{WORD:verb} %{CODE:code}"],"definitions":{"CODE":"[0-9]{3}"}}}"#;
-    let columns = r#"{"name":"client","type":"string"},{"name":"verb","type":"string"},{"name":"code","type":"int"}"#;
-    let schema = schema(parse, columns);
-    let expected = [("client", "2001:db8::1"), ("verb", "GET"), ("code", "200")];
-    assert_eq!(row(&schema, "2001:db8::1 GET 200"), Ok(pairs(&expected)));
-    assert_eq!(row(&schema, "nobody GET 200"), Err("the message does not match the grok pattern".to_owned()));
 }
 
 #[test]
