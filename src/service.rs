@@ -133,7 +133,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     }
     let decoder = Arc::new(Decoder::new(DecodeConfig {
         inflated_record_bytes: config.limits.inflated_record_bytes,
-        table: Arc::clone(longest),
+        longest_table: Arc::clone(longest),
         keys: opened.keys,
         payloads,
     }));

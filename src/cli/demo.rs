@@ -15,7 +15,7 @@ use parquet::record::Row;
 use super::Failure;
 use super::generate::{self, FILE_START};
 use crate::config;
-use crate::config::layers::{Layer, Origin, Said, Value};
+use crate::config::layers::{Layer, Origin, Setting, Value};
 use crate::generate::{Generator, Plan, Totals};
 use crate::service;
 
@@ -97,7 +97,7 @@ fn generate(path: &Path) -> std::io::Result<Totals> {
 }
 
 async fn deliver(records: &Path, lake: &Path) -> Result<(), Failure> {
-    let say = |value| Said { value, origin: Origin::Default };
+    let say = |value| Setting { value, origin: Origin::Default };
     let flags = Layer::from([
         ("source.file.paths", say(Value::List(vec![glob::Pattern::escape(&records.to_string_lossy())]))),
         ("destination", say(Value::Text(format!("file://{}", lake.display())))),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::{self, KEYS, Key, Values};
-use super::layers::{Layer, Origin, Said, Value};
+use super::layers::{Layer, Origin, Setting, Value};
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
     KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
@@ -388,8 +388,8 @@ impl Builder<'_> {
 
     /// A problem with what was said for a key; `why` may be empty.
     fn wrong<T>(&mut self, path: &'static str, why: &str) -> Option<T> {
-        let default = || Said { value: Value::Other("default"), origin: Origin::Default };
-        let Said { value, origin } = self.said.get(path).cloned().unwrap_or_else(default);
+        let default = || Setting { value: Value::Other("default"), origin: Origin::Default };
+        let Setting { value, origin } = self.said.get(path).cloned().unwrap_or_else(default);
         let (key, why) = (keys::get(path), if why.is_empty() { String::new() } else { format!(" ({why})") });
         let value = if key.is_secret() { "this".to_owned() } else { value.to_string() };
         let message = format!("`{path}` can't be {value}{why}: give {}", key.values.describe());
@@ -407,7 +407,7 @@ fn effective(said: &Layer, config: &Config) -> Vec<(&'static str, String, Origin
     let counts = |key: &&Key| !key.path.starts_with("source.") || key.path.starts_with(source);
     let values = KEYS.iter().filter(counts).filter_map(|key| {
         let (value, origin) = match said.get(key.path) {
-            Some(Said { value, origin }) => (value.clone(), origin.clone()),
+            Some(Setting { value, origin }) => (value.clone(), origin.clone()),
             None => (Value::Text(default(key, config)?), Origin::Default),
         };
         let shown = match (value, key.values) {

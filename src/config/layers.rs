@@ -61,20 +61,20 @@ impl fmt::Display for Origin {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Setting {
     pub value: Value,
     pub origin: Origin,
 }
 
 /// One layer, or all of them: path of a key to what was said.
-pub type Layer = BTreeMap<&'static str, Said>;
+pub type Layer = BTreeMap<&'static str, Setting>;
 
 /// In the layer of flags: the URL of a source, before [`flags`] turns it into the key that it stands for.
 pub const SOURCE_URL: &str = "source";
 
 /// Turns the URL of `--source` into the key that it stands for.
 pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
-    let Some(Said { value: Value::Text(url), origin }) = layer.remove(SOURCE_URL) else { return layer };
+    let Some(Setting { value: Value::Text(url), origin }) = layer.remove(SOURCE_URL) else { return layer };
     let (path, value) = match url.split_once("://") {
         None if url == "-" => ("source.file.paths", Value::List(vec![url])),
         Some(("kinesis", name)) if !name.is_empty() => ("source.kinesis.stream", Value::Text(name.to_owned())),
@@ -90,7 +90,7 @@ pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
             return layer;
         }
     };
-    layer.insert(path, Said { value, origin });
+    layer.insert(path, Setting { value, origin });
     layer
 }
 
@@ -111,7 +111,7 @@ pub fn environment(
         }
         let message = match (KEYS.iter().find(|key| key.variable() == name), value.into_string()) {
             (Some(key), Ok(text)) => {
-                layer.insert(key.path, Said { value: value_of_text(key, text), origin: Origin::Variable(name) });
+                layer.insert(key.path, Setting { value: value_of_text(key, text), origin: Origin::Variable(name) });
                 continue;
             }
             (Some(key), Err(_)) => format!("`{}` is not valid UTF-8: give {}", key.path, key.values.describe()),
@@ -189,7 +189,7 @@ impl Walk<'_> {
         let is_section = keys::in_section(path).next().is_some();
         let message = match (keys::find(path), value.get_ref()) {
             (Some(key), value) => {
-                self.layer.insert(key.path, Said { value: value_of(value), origin });
+                self.layer.insert(key.path, Setting { value: value_of(value), origin });
                 return;
             }
             (None, DeValue::Table(section)) if is_section => return self.table(section, path),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::keys::{KEYS, Key, Values};
-use super::layers::{Layer, Origin, SOURCE_URL, Said, Value};
+use super::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use super::*;
 use crate::decode::Plain;
 use crate::mask::Replacement;
@@ -24,7 +24,7 @@ fn kinesis(stream: &str, start: Start) -> KinesisConfig {
 
 fn flags(said: &[(&'static str, &'static str, &str)]) -> Layer {
     let entry = |&(path, flag, text): &(&'static str, &'static str, &str)| {
-        (path, Said { value: Value::Text(text.to_owned()), origin: Origin::Flag(flag) })
+        (path, Setting { value: Value::Text(text.to_owned()), origin: Origin::Flag(flag) })
     };
     said.iter().map(entry).collect()
 }
