@@ -103,7 +103,7 @@ async fn deliver(records: &Path, lake: &Path) -> Result<(), Failure> {
         ("destination", say(Value::Text(format!("file://{}", lake.display())))),
     ]);
     let loaded = config::load(flags, [], None).map_err(|bad| Failure::fatal(bad.to_string()))?;
-    let report = service::run(&loaded.config, true).await;
+    let report = service::run(&loaded, true).await;
     report.map(drop).map_err(|error| Failure::fatal(error.to_string()))
 }
 

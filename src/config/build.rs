@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::keys::{self, KEYS, Key, Values};
 use super::layers::{Layer, Origin, Setting, Value};
+use super::tables::PlacedRule;
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
     KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
@@ -12,10 +13,11 @@ use crate::decode::{Payloads, Plain};
 use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
 
 /// Parses every value; `problems` are those that are known already.
-pub fn build(said: &Layer, tables: Vec<TableConfig>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+pub fn build(said: &Layer, rules: Vec<PlacedRule>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+    let (tables, rules) = rules.into_iter().map(|rule| (rule.config, rule.origins)).unzip();
     let mut builder = Builder { said, tables, problems };
     match builder.config() {
-        Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config }),
+        Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config, rules }),
         _ => Err(BadConfig::new(builder.problems)),
     }
 }

@@ -9,8 +9,9 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::Problem;
 use super::keys::{self, KEYS, Key, Values};
-use super::{Problem, TableConfig, tables};
+use super::tables::{self, PlacedRule};
 
 /// What was said for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
 pub fn environment(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     problems: &mut Vec<Problem>,
-) -> (Layer, Option<Vec<TableConfig>>) {
+) -> (Layer, Option<Vec<PlacedRule>>) {
     let (mut layer, mut rules) = (Layer::new(), None);
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
@@ -143,7 +144,7 @@ fn value_of_text(key: &Key, text: String) -> Value {
 }
 
 /// Reads a TOML file: its keys, and its rules of tables. Unknown keys are problems; a file that is no TOML is an error.
-pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Layer, Vec<TableConfig>), Problem> {
+pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Layer, Vec<PlacedRule>), Problem> {
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -152,9 +153,9 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Laye
     };
     match DeTable::parse(text) {
         Ok(table) => {
-            let mut walk = Walk { place: &place, layer: Layer::new(), tables: Vec::new(), problems };
+            let mut walk = Walk { place: &place, layer: Layer::new(), rules: Vec::new(), problems };
             walk.table(table.get_ref(), "");
-            Ok((walk.layer, walk.tables))
+            Ok((walk.layer, walk.rules))
         }
         Err(error) => {
             let at = place(error.span().map_or(0, |span| span.start));
@@ -168,7 +169,7 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Laye
 struct Walk<'w> {
     place: &'w dyn Fn(usize) -> Origin,
     layer: Layer,
-    tables: Vec<TableConfig>,
+    rules: Vec<PlacedRule>,
     problems: &'w mut Vec<Problem>,
 }
 
@@ -183,7 +184,7 @@ impl Walk<'_> {
 
     fn entry(&mut self, path: &str, value: &Spanned<DeValue<'_>>, origin: Origin) {
         if path == tables::SECTION {
-            self.tables = tables::read(value, self.place, self.problems);
+            self.rules = tables::read(value, self.place, self.problems);
             return;
         }
         let is_section = keys::in_section(path).next().is_some();
