@@ -166,7 +166,7 @@ async fn build(
 }
 
 fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>> {
-    let catalog = Arc::new(Glue::new(aws, config.glue_database.as_deref()?));
+    let catalog = Arc::new(Glue::new(aws, config.glue.as_ref()?));
     let destination = config.destination.to_string();
     Some(Arc::new(Registrar::new(catalog, &destination, &config.errors.prefix, clock.clone())))
 }

@@ -7,7 +7,7 @@ use super::layers::{Layer, Origin, Setting, Value};
 use super::tables::PlacedRule;
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
-    KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
+    GlueConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
 };
 use crate::decode::{Payloads, Plain};
 use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
@@ -44,7 +44,7 @@ impl Builder<'_> {
         let bloom_filters = self.if_said("format.bloom_filters", Self::list);
         let schemas_dir = self.if_said("schemas_dir", |builder, path| builder.text(path, values::folder));
         let mask = self.mask();
-        let glue_database = self.glue_database(destination.as_ref());
+        let glue = self.glue(destination.as_ref());
         let prefix = self.errors_prefix();
         let inflated_record_bytes = self.size("limits.inflated_record_bytes");
         Some(Config {
@@ -65,7 +65,7 @@ impl Builder<'_> {
             schemas_dir: schemas_dir?,
             tables: std::mem::take(&mut self.tables),
             mask: mask?,
-            glue_database: glue_database?,
+            glue: glue?,
             errors: ErrorsConfig { prefix: prefix? },
             limits: LimitsConfig { inflated_record_bytes: inflated_record_bytes? },
         })
@@ -216,13 +216,17 @@ impl Builder<'_> {
     }
 
     #[expect(clippy::option_option, reason = "as in `if_said`")]
-    fn glue_database(&mut self, destination: Option<&Destination>) -> Option<Option<String>> {
+    fn glue(&mut self, destination: Option<&Destination>) -> Option<Option<GlueConfig>> {
         const DATABASE: &str = "catalog.glue.database";
-        let database = self.if_said(DATABASE, |builder, path| builder.text(path, values::database))?;
-        match (&database, destination) {
-            (Some(_), Some(Destination::File { .. } | Destination::Memory)) => self
+        const CATALOG: &str = "catalog.glue.catalog_id";
+        let database = self.if_said(DATABASE, |builder, path| builder.text(path, values::database));
+        let catalog_id = self.if_said(CATALOG, |builder, path| builder.text(path, values::account));
+        match (database?, catalog_id?, destination) {
+            (Some(_), _, Some(Destination::File { .. } | Destination::Memory)) => self
                 .conflict(DATABASE, &format!("`{DATABASE}` has no use for a destination that is not on S3: remove it")),
-            _ => Some(database),
+            (None, Some(_), _) => self
+                .conflict(CATALOG, &format!("`{CATALOG}` has no use without `{DATABASE}`: set that, or remove this")),
+            (database, catalog_id, _) => Some(database.map(|database| GlueConfig { database, catalog_id })),
         }
     }
 

@@ -160,8 +160,7 @@ pub struct Config {
     /// In the order in which they count.
     pub tables: Vec<TableConfig>,
     pub mask: Option<MaskSettings>,
-    /// The Glue database that learns of partitions.
-    pub glue_database: Option<String>,
+    pub glue: Option<GlueConfig>,
     pub errors: ErrorsConfig,
     pub limits: LimitsConfig,
 }
@@ -178,6 +177,14 @@ pub struct TableConfig {
     pub on_mismatch: OnMismatch,
     /// Of a delimited message, in their order.
     pub fields: Option<Vec<String>>,
+}
+
+/// The database of AWS Glue that learns of partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlueConfig {
+    pub database: String,
+    /// The account that has it, where that is not the one of the credentials.
+    pub catalog_id: Option<String>,
 }
 
 /// What is masked: at least one thing.

@@ -101,7 +101,7 @@ fn the_defaults_are_those_of_the_contract() {
         schemas_dir: None,
         tables: Vec::new(),
         mask: None,
-        glue_database: None,
+        glue: None,
         errors: ErrorsConfig { prefix: "errors".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 64 << 20 },
     };
@@ -143,6 +143,7 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_MASK__HASH_KEY", "sixteen bytes and more"),
         ("FIREMAIN_MASK__UNREADABLE", "keep"),
         ("FIREMAIN_CATALOG__GLUE__DATABASE", "logs"),
+        ("FIREMAIN_CATALOG__GLUE__CATALOG_ID", "123456789012"),
         ("FIREMAIN_ERRORS__PREFIX", "bad/things/"),
         ("FIREMAIN_LIMITS__INFLATED_RECORD_BYTES", "1024"),
     ]);
@@ -190,7 +191,7 @@ fn every_key_can_be_set_from_the_environment() {
             },
             unreadable: Unreadable::Keep,
         }),
-        glue_database: Some("logs".to_owned()),
+        glue: Some(GlueConfig { database: "logs".to_owned(), catalog_id: Some("123456789012".to_owned()) }),
         errors: ErrorsConfig { prefix: "bad/things".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 1024 },
     };

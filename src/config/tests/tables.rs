@@ -250,10 +250,30 @@ fn masks_are_checked_and_the_key_of_hashes_is_never_shown() {
 fn a_catalogue_is_for_s3() {
     let line = wrong_with("[catalog.glue]\ndatabase = \"logs\"");
     assert!(line.contains("`catalog.glue.database` has no use for a destination that is not on S3"), "{line}");
-    let file = "destination = \"s3://lake/x\"\nsource.kinesis.stream = \"s\"\n[catalog.glue]\ndatabase = \"logs\"";
-    let config = from_file(file).unwrap().config;
-    assert_eq!(
-        (config.glue_database.as_deref(), config.destination.to_string().as_str()),
-        (Some("logs"), "s3://lake/x")
-    );
+    let glue = |more: &str| {
+        let file = "destination = \"s3://lake/x\"\nsource.kinesis.stream = \"s\"\n[catalog.glue]\n";
+        from_file(&format!("{file}{more}")).map(|loaded| loaded.config.glue)
+    };
+    let database = || "logs".to_owned();
+    assert_eq!(glue("database = \"logs\"").unwrap(), Some(GlueConfig { database: database(), catalog_id: None }));
+    let other = Some("012345678901".to_owned());
+    let said = glue("database = \"logs\"\ncatalog_id = \"012345678901\"").unwrap();
+    assert_eq!(said, Some(GlueConfig { database: database(), catalog_id: other }));
+    for (more, expected) in [
+        (
+            "catalog_id = \"012345678901\"",
+            "c.toml:4:1: `catalog.glue.catalog_id` has no use without `catalog.glue.database`",
+        ),
+        (
+            "database = \"logs\"\ncatalog_id = 123456789012",
+            "c.toml:5:1: `catalog.glue.catalog_id` can't be 123456789012 (a string is wanted): give the 12 digits",
+        ),
+        (
+            "database = \"logs\"\ncatalog_id = \"12345\"",
+            "c.toml:5:1: `catalog.glue.catalog_id` can't be \"12345\": give",
+        ),
+    ] {
+        let text = glue(more).unwrap_err().to_string();
+        assert!(text.starts_with(expected), "{text}");
+    }
 }
