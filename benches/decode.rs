@@ -61,7 +61,7 @@ fn records(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Record> {
 fn decode(criterion: &mut Criterion) {
     let decoder = Decoder::new(DecodeConfig {
         inflated_record_bytes: 64 << 20,
-        table: "log_events".into(),
+        longest_table: "log_events".into(),
         keys: KeyLimits { key: 1024, segment: 1024, before: 0 },
         payloads: Payloads::Envelopes,
     });

@@ -151,7 +151,7 @@ fn deliver(source: &Arc<Memory>, latency: Duration, cores: usize) -> (f64, u64) 
     let decode = DecodeConfig {
         payloads: Payloads::Envelopes,
         inflated_record_bytes: 64 << 20,
-        table: "log_events".into(),
+        longest_table: "log_events".into(),
         keys: KeyLimits { key: 1024, segment: 1024, before: 0 },
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -1,6 +1,7 @@
 //! Builds the live parts from a configuration, and keeps a worker running: signals, drain, a new worker when one was
 //! taken for dead.
 
+use std::collections::BTreeSet;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -17,7 +18,7 @@ use crate::clock::Clock;
 use crate::commit::log;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
-use crate::config::{Config, Destination, SourceConfig};
+use crate::config::{BadConfig, Config, Destination, Loaded, Problem, SourceConfig};
 use crate::decode::{DecodeConfig, Decoder, Payloads};
 use crate::mask::{Masker, Masking};
 use crate::retry::Patience;
@@ -25,8 +26,10 @@ use crate::source::file::{FileSource, OPEN_FILES, Progress};
 use crate::source::kinesis::KinesisSource;
 use crate::source::{ReadAhead, Source};
 use crate::store;
-use crate::table::library::Library;
+use crate::table::library::{Library, LibraryError};
+use crate::table::tables::Tables;
 use crate::table::tabulate::Tabulator;
+use crate::table::{Column, Type};
 use crate::worker::compute::Compute;
 use crate::worker::{self, Parts, Report, Settings};
 
@@ -63,10 +66,13 @@ impl RunError {
 }
 
 /// Runs until a signal ends it, or, when draining or reading files, until everything is committed and published.
-pub async fn run(config: &Config, drain: bool) -> Result<Report, RunError> {
+pub async fn run(loaded: &Loaded, drain: bool) -> Result<Report, RunError> {
+    let config = &loaded.config;
+    let tabulator = tabulator(loaded).map_err(|bad| RunError::Usage(bad.to_string()))?;
+    loaded.warnings().iter().for_each(|warning| warn!("{warning}"));
     let stop = on_signals().map_err(|error| RunError::Fatal(format!("signals can't be handled: {error}")))?;
     let (parts, progress) = tokio::select! {
-        built = build(config, drain) => built?,
+        built = build(config, Arc::new(tabulator), drain) => built?,
         () = stopped(stop.clone()) => return Ok(nothing_begun()),
     };
     let work = keep_working(&parts, stop.clone());
@@ -92,7 +98,11 @@ async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Repo
     }
 }
 
-async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progress>>), RunError> {
+async fn build(
+    config: &Config,
+    tabulator: Arc<Tabulator>,
+    drain: bool,
+) -> Result<(Parts, Option<Arc<Progress>>), RunError> {
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(READ_AHEAD);
     let aws = aws(config).await?;
@@ -115,7 +125,6 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
         }
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
-    let tabulator = Arc::new(tabulator(config).map_err(RunError::Usage)?);
     let longest = tabulator.tables.iter().map(|table| &table.name).max_by_key(|name| name.len());
     let longest = longest.expect("the general one is there");
     let payloads = match &config.source {
@@ -133,7 +142,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
     }
     let decoder = Arc::new(Decoder::new(DecodeConfig {
         inflated_record_bytes: config.limits.inflated_record_bytes,
-        table: Arc::clone(longest),
+        longest_table: Arc::clone(longest),
         keys: opened.keys,
         payloads,
     }));
@@ -157,7 +166,7 @@ async fn build(config: &Config, drain: bool) -> Result<(Parts, Option<Arc<Progre
 }
 
 fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>> {
-    let catalog = Arc::new(Glue::new(aws, config.glue_database.as_deref()?));
+    let catalog = Arc::new(Glue::new(aws, config.glue.as_ref()?));
     let destination = config.destination.to_string();
     Some(Arc::new(Registrar::new(catalog, &destination, &config.errors.prefix, clock.clone())))
 }
@@ -165,16 +174,44 @@ fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>
 /// The tables, and what is masked.
 ///
 /// # Errors
-/// What is wrong with a schema, with its file and line, or with a rule.
-pub fn tabulator(config: &Config) -> Result<Tabulator, String> {
-    let library = Library::open(config.schemas_dir.as_deref()).map_err(|error| error.to_string())?;
-    let tables = library.tables(&config.tables).map_err(|error| error.to_string())?;
+/// What is wrong with schemas, with the rules that name them, and with columns that no table has.
+pub fn tabulator(loaded: &Loaded) -> Result<Tabulator, BadConfig> {
+    let config = &loaded.config;
+    let one = |problem| BadConfig::new(vec![problem]);
+    let library = Library::open(config.schemas_dir.as_deref()).map_err(|error| match error {
+        LibraryError::Folder { why, .. } => one(loaded.problem("schemas_dir", &why.to_string())),
+        // These name a file themselves.
+        other => one(Problem { subject: "schemas_dir".to_owned(), place: None, message: other.to_string() }),
+    })?;
+    let tables = library.tables(&config.tables).map_err(|bad| {
+        BadConfig::new(bad.iter().map(|bad| loaded.problem_of_rule(bad.rule, bad.key, &bad.message)).collect())
+    })?;
+    if let Some(why) = config.bloom_filters.iter().find_map(|column| no_bloom_filter(column, &tables)) {
+        return Err(one(loaded.problem("format.bloom_filters", &why)));
+    }
     let masking = config.mask.as_ref().map(|settings| {
-        let masker = Masker::new(&settings.mask).map_err(|error| error.to_string())?;
+        let masker =
+            Masker::new(&settings.mask).map_err(|error| one(loaded.problem("mask.regexes", &error.to_string())))?;
         let inflated_record_bytes = config.limits.inflated_record_bytes;
-        Ok::<_, String>(Masking { masker, unreadable: settings.unreadable, inflated_record_bytes })
+        Ok::<_, BadConfig>(Masking { masker, unreadable: settings.unreadable, inflated_record_bytes })
     });
     Ok(Tabulator { tables: Arc::new(tables), masking: masking.transpose()? })
+}
+
+/// Why no table gets a Bloom filter for this column; `None` if one does.
+fn no_bloom_filter(name: &str, tables: &Tables) -> Option<String> {
+    let columns = || tables.iter().flat_map(|table| &table.schema.columns);
+    // Of lists and maps there is no single value to look for.
+    let is_single = |column: &&Column| !matches!(column.kind, Type::Strings | Type::StringMap);
+    if columns().filter(is_single).any(|column| column.name == name) {
+        return None;
+    }
+    if let Some(column) = columns().find(|column| column.name == name) {
+        return Some(format!("{name:?} is of type {}, which has no filter", column.kind));
+    }
+    let known: BTreeSet<_> = columns().filter(is_single).map(|column| column.name.as_str()).collect();
+    let known: Vec<_> = known.into_iter().collect();
+    Some(format!("no table has a column {name:?}: there are {}", known.join(", ")))
 }
 
 /// Shows how far files are read, for as long as it is polled.

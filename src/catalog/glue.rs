@@ -4,7 +4,7 @@
 //! Protocol: JSON 1.1, the action in `X-Amz-Target`. <https://docs.aws.amazon.com/glue/latest/webapi/WebAPI_Welcome.html>
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -27,8 +27,9 @@ use aws_types::region::SigningRegion;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use super::{Catalog, CatalogError, NewPartition};
+use super::{Added, Catalog, CatalogError, NewPartition};
 use crate::aws::{Aws, causes};
+use crate::config::GlueConfig;
 
 /// For one call, its answer read.
 const ATTEMPT: Duration = Duration::from_secs(15);
@@ -38,12 +39,22 @@ const TABLE_HOLDS: Duration = Duration::from_secs(300);
 /// The tables of one Glue database.
 #[derive(Debug)]
 pub struct Glue {
-    database: String,
+    config: GlueConfig,
     call: Operation<Request, Answer, Failed>,
-    /// How each table is stored, which its partitions are too; and when that was asked.
-    tables: Mutex<HashMap<String, (Instant, Stored)>>,
+    /// What is known of each table. Never locked while Glue is asked.
+    tables: Mutex<HashMap<String, Table>>,
 }
 
+/// A table as it was when Glue was asked.
+#[derive(Clone, Debug)]
+struct Table {
+    asked: Instant,
+    /// When it was made: one that was dropped and made again knows nothing of the partitions before.
+    made: String,
+    stored: Stored,
+}
+
+/// How a table is stored, which its partitions are too.
 #[derive(Clone, Debug)]
 enum Stored {
     /// The StorageDescriptor of its partitions, but for their location.
@@ -70,9 +81,8 @@ struct Answer {
 struct Failed;
 
 impl Glue {
-    pub fn new(aws: &Aws, database: &str) -> Self {
-        let region = aws.region.clone();
-        let endpoint = aws.endpoint("Glue").unwrap_or_else(|| format!("https://glue.{region}.{}", dns_suffix(&region)));
+    pub fn new(aws: &Aws, config: &GlueConfig) -> Self {
+        let (region, endpoint) = (aws.region.clone(), endpoint_of(aws));
         let mut signing = Layer::new("sign for Glue");
         signing.store_put(SigV4OperationSigningConfig {
             region: Some(SigningRegion::from(aws_types::region::Region::new(region))),
@@ -113,10 +123,14 @@ impl Glue {
                 Ok(Answer { status: response.status().as_u16(), body })
             })
             .build();
-        Self { database: database.to_owned(), call, tables: Mutex::default() }
+        Self { config: config.clone(), call, tables: Mutex::default() }
     }
 
-    async fn call(&self, action: &'static str, body: &Value) -> Result<Value, CatalogError> {
+    async fn call(&self, action: &'static str, mut body: Value) -> Result<Value, CatalogError> {
+        body["DatabaseName"] = self.config.database.clone().into();
+        if let Some(account) = &self.config.catalog_id {
+            body["CatalogId"] = account.clone().into();
+        }
         let answer = self.call.invoke(Request { action, body: body.to_string() }).await;
         let Answer { status, body } = answer.map_err(|error| CatalogError::Transient(causes(&error)))?;
         if (200..300).contains(&status) {
@@ -126,31 +140,38 @@ impl Glue {
         let code = code.rsplit('#').next().unwrap_or_default();
         let message = body["Message"].as_str().or(body["message"].as_str()).unwrap_or_default();
         let text = format!("Glue {action}: {status} {code} {message}");
-        Err(match code {
-            "EntityNotFoundException" => CatalogError::NoTable(text),
-            "AccessDeniedException" | "InvalidInputException" | "UnrecognizedClientException" => {
-                CatalogError::Refused(text)
-            }
-            _ => CatalogError::Transient(text),
-        })
+        Err(error_of(code, text))
     }
 
-    /// How a table is stored, asked for now and then.
-    async fn stored(&self, table: &str) -> Result<Stored, CatalogError> {
-        let tables = || self.tables.lock().expect("no panic while it is locked");
-        if let Some((_, stored)) = tables().get(table).filter(|(asked, _)| asked.elapsed() < TABLE_HOLDS) {
-            return Ok(stored.clone());
+    /// A table, asked for now and then.
+    async fn table(&self, name: &str) -> Result<Table, CatalogError> {
+        let known = self.tables().get(name).filter(|table| table.asked.elapsed() < TABLE_HOLDS).cloned();
+        if let Some(table) = known {
+            return Ok(table);
         }
-        let found = self.call("GetTable", &json!({ "DatabaseName": self.database, "Name": table })).await?;
-        let stored = stored_as(&found["Table"]).ok_or_else(|| {
-            CatalogError::NoTable(format!(
-                "{}.{table} is no Hive table, such as partitions are added to",
-                self.database
-            ))
+        let found = self.call("GetTable", json!({ "Name": name })).await.map_err(|error| match error {
+            // No partition is to blame.
+            CatalogError::Invalid(why) => CatalogError::Refused(why),
+            other => other,
         })?;
-        tables().insert(table.to_owned(), (Instant::now(), stored.clone()));
-        Ok(stored)
+        let table = table_of(&found["Table"]).ok_or_else(|| {
+            let database = &self.config.database;
+            CatalogError::NoTable(format!("{database}.{name} is no Hive table, such as partitions are added to"))
+        })?;
+        self.tables().insert(name.to_owned(), table.clone());
+        Ok(table)
     }
+
+    fn tables(&self) -> MutexGuard<'_, HashMap<String, Table>> {
+        self.tables.lock().expect("no panic while it is locked")
+    }
+}
+
+/// What GetTable says of a table, if it is one of files.
+fn table_of(table: &Value) -> Option<Table> {
+    let stored = stored_as(table)?;
+    let made = format!("{}, {}", table["CreateTime"], matches!(stored, Stored::Projected));
+    Some(Table { asked: Instant::now(), made, stored })
 }
 
 /// `None` of what is no table of files: a view, a link, or a table of another format.
@@ -169,29 +190,35 @@ fn error_of(code: &str, text: String) -> CatalogError {
     match code {
         "EntityNotFoundException" => CatalogError::NoTable(text),
         "InvalidInputException" | "ValidationException" => CatalogError::Invalid(text),
-        "AccessDeniedException" | "UnrecognizedClientException" => CatalogError::Refused(text),
+        "AccessDeniedException"
+        | "GlueEncryptionException"
+        | "InvalidSignatureException"
+        | "ResourceNumberLimitExceededException"
+        | "UnrecognizedClientException" => CatalogError::Refused(text),
         _ => CatalogError::Transient(text),
     }
 }
 
 #[async_trait]
 impl Catalog for Glue {
-    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
-        let Stored::Registered(storage) = self.stored(table).await? else { return Ok(Vec::new()) };
+    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Added, CatalogError> {
+        let Table { made, stored, .. } = self.table(table).await?;
+        let Stored::Registered(storage) = stored else { return Ok(Added { failed: Vec::new(), made }) };
         let inputs = partitions.iter().map(|partition| {
             let mut storage = storage.clone();
             storage.insert("Location".to_owned(), partition.location.clone().into());
             json!({ "Values": partition.values, "StorageDescriptor": storage })
         });
-        let body = json!({
-            "DatabaseName": self.database,
-            "TableName": table,
-            "PartitionInputList": inputs.collect::<Vec<_>>(),
-        });
-        let answer = self.call("BatchCreatePartition", &body).await?;
+        let body = json!({ "TableName": table, "PartitionInputList": inputs.collect::<Vec<_>>() });
+        let answer = self.call("BatchCreatePartition", body).await.inspect_err(|error| {
+            if matches!(error, CatalogError::NoTable(_)) {
+                // It was dropped: what was known of it is not of the next one.
+                self.tables().remove(table);
+            }
+        })?;
         let errors = answer["Errors"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let failed = errors.iter().filter_map(|error| failure(error, partitions));
-        Ok(failed.collect::<BTreeMap<_, _>>().into_iter().collect())
+        let failed: BTreeMap<_, _> = errors.iter().filter_map(|error| failure(error, partitions)).collect();
+        Ok(Added { failed: failed.into_iter().collect(), made })
     }
 }
 
@@ -207,14 +234,33 @@ fn failure(error: &Value, partitions: &[NewPartition]) -> Option<(usize, Catalog
     Some((at, error_of(code, format!("Glue BatchCreatePartition: {code} {message}"))))
 }
 
-/// Of the AWS partition that a region is in: <https://docs.aws.amazon.com/general/latest/gr/glue.html>
-fn dns_suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
+/// The one that is set, or that of the region.
+fn endpoint_of(aws: &Aws) -> String {
+    let (fips, dual_stack) = (aws.sdk.use_fips(), aws.sdk.use_dual_stack());
+    let usual = || endpoint(&aws.region, fips.unwrap_or_default(), dual_stack.unwrap_or_default());
+    aws.endpoint("Glue").unwrap_or_else(usual)
+}
+
+/// Where Glue is: <https://docs.aws.amazon.com/general/latest/gr/glue.html>. The suffixes are those of the SDKs, by the AWS
+/// partition that a region is in.
+fn endpoint(region: &str, fips: bool, dual_stack: bool) -> String {
+    let (suffix, dual_stack_suffix) = match region.split_once('-') {
+        Some(("cn", _)) => ("amazonaws.com.cn", "api.amazonwebservices.com.cn"),
+        Some(("eusc", _)) => ("amazonaws.eu", "api.amazonwebservices.eu"),
+        Some(("us", rest)) if rest.starts_with("iso-") => ("c2s.ic.gov", "api.aws.ic.gov"),
+        Some(("us", rest)) if rest.starts_with("isob-") => ("sc2s.sgov.gov", "api.aws.scloud"),
+        _ => ("amazonaws.com", "api.aws"),
+    };
+    let service = if fips { "glue-fips" } else { "glue" };
+    format!("https://{service}.{region}.{}", if dual_stack { dual_stack_suffix } else { suffix })
 }
 
 #[cfg(test)]
 mod tests {
+    use aws_credential_types::Credentials;
+
     use super::*;
+    use crate::aws::scripted::{Reply, Scripted};
 
     #[test]
     fn only_tables_of_files_get_partitions() {
@@ -230,6 +276,86 @@ mod tests {
             json!({ "StorageDescriptor": { "InputFormat": "i", "SerdeInfo": {} } }),
         ];
         assert!(others.iter().all(|table| stored_as(table).is_none()));
+    }
+
+    #[test]
+    fn endpoints_are_those_of_the_region_and_of_what_is_asked_for() {
+        for (region, fips, dual_stack, expected) in [
+            ("eu-west-1", false, false, "https://glue.eu-west-1.amazonaws.com"),
+            ("us-east-1", true, false, "https://glue-fips.us-east-1.amazonaws.com"),
+            ("us-gov-west-1", true, false, "https://glue-fips.us-gov-west-1.amazonaws.com"),
+            ("us-east-1", false, true, "https://glue.us-east-1.api.aws"),
+            ("us-east-1", true, true, "https://glue-fips.us-east-1.api.aws"),
+            ("cn-north-1", false, false, "https://glue.cn-north-1.amazonaws.com.cn"),
+            ("cn-north-1", false, true, "https://glue.cn-north-1.api.amazonwebservices.com.cn"),
+            ("us-iso-east-1", false, false, "https://glue.us-iso-east-1.c2s.ic.gov"),
+        ] {
+            assert_eq!(endpoint(region, fips, dual_stack), expected);
+        }
+    }
+
+    #[test]
+    fn a_table_that_was_made_again_or_is_no_longer_projected_is_another() {
+        let storage = json!({ "InputFormat": "i", "SerdeInfo": { "SerializationLibrary": "s" } });
+        let made = |time: f64, projected: &str| {
+            let parameters = json!({ "projection.enabled": projected });
+            let table = json!({ "CreateTime": time, "StorageDescriptor": storage, "Parameters": parameters });
+            table_of(&table).unwrap().made
+        };
+        assert_eq!(made(1.5, "false"), made(1.5, "no"));
+        assert_ne!(made(1.5, "false"), made(2.5, "false"));
+        assert_ne!(made(1.5, "false"), made(1.5, "true"));
+    }
+
+    async fn aws(sdk: impl FnOnce(aws_config::ConfigLoader) -> aws_config::ConfigLoader) -> Aws {
+        let credentials = Credentials::new("id", "secret", None, None, "test");
+        let loader = aws_config::defaults(aws_config::BehaviorVersion::latest()).region("us-east-1");
+        Aws::new(sdk(loader.credentials_provider(credentials)).load().await).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn the_endpoint_follows_the_settings_of_aws() {
+        let usual = aws(|sdk| sdk.use_fips(true).use_dual_stack(true)).await;
+        assert_eq!(endpoint_of(&usual), "https://glue-fips.us-east-1.api.aws");
+        let own = aws(|sdk| sdk.use_fips(true).endpoint_url("http://own.test")).await;
+        assert_eq!(endpoint_of(&own), "http://own.test");
+    }
+
+    /// Answers GetTable with a table, and other calls as told, one after the other.
+    async fn serve(mut others: Vec<Reply>) -> (Scripted, Glue) {
+        let storage = json!({ "InputFormat": "i", "SerdeInfo": { "SerializationLibrary": "s" } });
+        let table = json!({ "Table": { "CreateTime": 1, "StorageDescriptor": storage } }).to_string();
+        let server = Scripted::serve(move |request| match request.action() {
+            "GetTable" => Reply::new(200, table.clone()),
+            _ => others.remove(0),
+        });
+        let server = server.await;
+        let aws = aws(|sdk| sdk.endpoint_url(&server.url)).await;
+        let config = GlueConfig { database: "logs".to_owned(), catalog_id: Some("123456789012".to_owned()) };
+        let glue = Glue::new(&aws, &config);
+        (server, glue)
+    }
+
+    #[tokio::test]
+    async fn the_database_and_the_account_that_has_it_are_named_in_every_call() {
+        let (server, glue) = serve(vec![Reply::new(200, r#"{"Errors":[]}"#)]).await;
+        let partition = NewPartition { values: vec!["a".to_owned()], location: "s3://lake/a/".to_owned() };
+        assert!(glue.add("t", &[partition]).await.unwrap().failed.is_empty());
+        let requests = server.requests();
+        assert_eq!(server.actions(), ["GetTable", "BatchCreatePartition"]);
+        for request in requests {
+            let body: Value = serde_json::from_str(&request.body).unwrap();
+            assert_eq!((&body["CatalogId"], &body["DatabaseName"]), (&json!("123456789012"), &json!("logs")));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_table_that_is_gone_is_asked_for_again_and_a_bad_partition_is_no_refusal_of_all() {
+        let (gone, bad) = (Reply::error(400, "EntityNotFoundException"), Reply::error(400, "InvalidInputException"));
+        let (server, glue) = serve(vec![gone, bad]).await;
+        assert!(matches!(glue.add("t", &[]).await, Err(CatalogError::NoTable(_))));
+        assert!(matches!(glue.add("t", &[]).await, Err(CatalogError::Invalid(_))));
+        assert_eq!(server.actions(), ["GetTable", "BatchCreatePartition", "GetTable", "BatchCreatePartition"]);
     }
 
     #[test]

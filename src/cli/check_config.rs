@@ -10,10 +10,13 @@ use crate::table::tables::OnMismatch;
 const WIDEST_VALUE: usize = 60;
 
 /// Prints each key, its value and where it was said, and which log groups go to which table; a configuration that is
-/// wrong, or a schema, is a failure.
+/// wrong, or a schema, is a failure. What can't have been meant is a warning.
 pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
     let loaded = args.load()?;
-    service::tabulator(&loaded.config).map_err(Failure::usage)?;
+    service::tabulator(&loaded).map_err(|bad| Failure::usage(bad.to_string()))?;
+    for warning in loaded.warnings() {
+        eprintln!("firemain: warning: {warning}");
+    }
     super::print(&format!("{}{}", values(&loaded), tables(&loaded.config.tables)))
 }
 

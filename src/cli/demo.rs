@@ -15,7 +15,7 @@ use parquet::record::Row;
 use super::Failure;
 use super::generate::{self, FILE_START};
 use crate::config;
-use crate::config::layers::{Layer, Origin, Said, Value};
+use crate::config::layers::{Layer, Origin, Setting, Value};
 use crate::generate::{Generator, Plan, Totals};
 use crate::service;
 
@@ -97,13 +97,13 @@ fn generate(path: &Path) -> std::io::Result<Totals> {
 }
 
 async fn deliver(records: &Path, lake: &Path) -> Result<(), Failure> {
-    let say = |value| Said { value, origin: Origin::Default };
+    let say = |value| Setting { value, origin: Origin::Default };
     let flags = Layer::from([
         ("source.file.paths", say(Value::List(vec![glob::Pattern::escape(&records.to_string_lossy())]))),
         ("destination", say(Value::Text(format!("file://{}", lake.display())))),
     ]);
     let loaded = config::load(flags, [], None).map_err(|bad| Failure::fatal(bad.to_string()))?;
-    let report = service::run(&loaded.config, true).await;
+    let report = service::run(&loaded, true).await;
     report.map(drop).map_err(|error| Failure::fatal(error.to_string()))
 }
 

@@ -17,7 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::layers::{Layer, Origin, SOURCE_URL, Said, Value};
+use crate::config::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use crate::config::{self, Loaded, keys};
 use crate::service;
 
@@ -238,7 +238,7 @@ impl ConfigArgs {
             ("flush.interval", "--flush-interval", &self.flush_interval),
         ];
         let said = flags.into_iter().filter_map(|(path, flag, value)| {
-            Some((path, Said { value: Value::Text(value.clone()?), origin: Origin::Flag(flag) }))
+            Some((path, Setting { value: Value::Text(value.clone()?), origin: Origin::Flag(flag) }))
         });
         said.collect()
     }

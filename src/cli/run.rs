@@ -17,7 +17,7 @@ pub struct RunArgs {
 
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let loaded = args.config.load()?;
-    let report = service::run(&loaded.config, args.drain).await.map_err(|error| match error {
+    let report = service::run(&loaded, args.drain).await.map_err(|error| match error {
         RunError::Usage(message) => Failure::usage(message),
         other => Failure::fatal(other.to_string()),
     })?;

@@ -3,19 +3,21 @@
 use std::time::Duration;
 
 use super::keys::{self, KEYS, Key, Values};
-use super::layers::{Layer, Origin, Said, Value};
+use super::layers::{Layer, Origin, Setting, Value};
+use super::tables::PlacedRule;
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
-    KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
+    GlueConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
 };
 use crate::decode::{Payloads, Plain};
 use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
 
 /// Parses every value; `problems` are those that are known already.
-pub fn build(said: &Layer, tables: Vec<TableConfig>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+pub fn build(said: &Layer, rules: Vec<PlacedRule>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+    let (tables, rules) = rules.into_iter().map(|rule| (rule.config, rule.origins)).unzip();
     let mut builder = Builder { said, tables, problems };
     match builder.config() {
-        Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config }),
+        Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config, rules }),
         _ => Err(BadConfig::new(builder.problems)),
     }
 }
@@ -42,7 +44,7 @@ impl Builder<'_> {
         let bloom_filters = self.if_said("format.bloom_filters", Self::list);
         let schemas_dir = self.if_said("schemas_dir", |builder, path| builder.text(path, values::folder));
         let mask = self.mask();
-        let glue_database = self.glue_database(destination.as_ref());
+        let glue = self.glue(destination.as_ref());
         let prefix = self.errors_prefix();
         let inflated_record_bytes = self.size("limits.inflated_record_bytes");
         Some(Config {
@@ -63,7 +65,7 @@ impl Builder<'_> {
             schemas_dir: schemas_dir?,
             tables: std::mem::take(&mut self.tables),
             mask: mask?,
-            glue_database: glue_database?,
+            glue: glue?,
             errors: ErrorsConfig { prefix: prefix? },
             limits: LimitsConfig { inflated_record_bytes: inflated_record_bytes? },
         })
@@ -214,13 +216,17 @@ impl Builder<'_> {
     }
 
     #[expect(clippy::option_option, reason = "as in `if_said`")]
-    fn glue_database(&mut self, destination: Option<&Destination>) -> Option<Option<String>> {
+    fn glue(&mut self, destination: Option<&Destination>) -> Option<Option<GlueConfig>> {
         const DATABASE: &str = "catalog.glue.database";
-        let database = self.if_said(DATABASE, |builder, path| builder.text(path, values::database))?;
-        match (&database, destination) {
-            (Some(_), Some(Destination::File { .. } | Destination::Memory)) => self
+        const CATALOG: &str = "catalog.glue.catalog_id";
+        let database = self.if_said(DATABASE, |builder, path| builder.text(path, values::database));
+        let catalog_id = self.if_said(CATALOG, |builder, path| builder.text(path, values::account));
+        match (database?, catalog_id?, destination) {
+            (Some(_), _, Some(Destination::File { .. } | Destination::Memory)) => self
                 .conflict(DATABASE, &format!("`{DATABASE}` has no use for a destination that is not on S3: remove it")),
-            _ => Some(database),
+            (None, Some(_), _) => self
+                .conflict(CATALOG, &format!("`{CATALOG}` has no use without `{DATABASE}`: set that, or remove this")),
+            (database, catalog_id, _) => Some(database.map(|database| GlueConfig { database, catalog_id })),
         }
     }
 
@@ -388,8 +394,8 @@ impl Builder<'_> {
 
     /// A problem with what was said for a key; `why` may be empty.
     fn wrong<T>(&mut self, path: &'static str, why: &str) -> Option<T> {
-        let default = || Said { value: Value::Other("default"), origin: Origin::Default };
-        let Said { value, origin } = self.said.get(path).cloned().unwrap_or_else(default);
+        let default = || Setting { value: Value::Other("default"), origin: Origin::Default };
+        let Setting { value, origin } = self.said.get(path).cloned().unwrap_or_else(default);
         let (key, why) = (keys::get(path), if why.is_empty() { String::new() } else { format!(" ({why})") });
         let value = if key.is_secret() { "this".to_owned() } else { value.to_string() };
         let message = format!("`{path}` can't be {value}{why}: give {}", key.values.describe());
@@ -407,7 +413,7 @@ fn effective(said: &Layer, config: &Config) -> Vec<(&'static str, String, Origin
     let counts = |key: &&Key| !key.path.starts_with("source.") || key.path.starts_with(source);
     let values = KEYS.iter().filter(counts).filter_map(|key| {
         let (value, origin) = match said.get(key.path) {
-            Some(Said { value, origin }) => (value.clone(), origin.clone()),
+            Some(Setting { value, origin }) => (value.clone(), origin.clone()),
             None => (Value::Text(default(key, config)?), Origin::Default),
         };
         let shown = match (value, key.values) {

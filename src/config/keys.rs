@@ -304,6 +304,13 @@ pub const KEYS: &[Key] = &[
          prints how to make them. Delivery never waits for it.",
     ),
     key(
+        "catalog.glue.catalog_id",
+        Values::Text("the 12 digits of an AWS account, such as \"123456789012\""),
+        None,
+        "The account whose catalogue has the database, where that is not the account of the credentials. Its catalogue's \
+         resource policy has to allow them what Firemain needs.",
+    ),
+    key(
         "errors.prefix",
         Values::Text("a folder below the destination, such as \"errors\""),
         Some("errors"),

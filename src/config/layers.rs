@@ -9,8 +9,9 @@ use std::fmt;
 use toml::Spanned;
 use toml::de::{DeInteger, DeTable, DeValue};
 
+use super::Problem;
 use super::keys::{self, KEYS, Key, Values};
-use super::{Problem, TableConfig, tables};
+use super::tables::{self, PlacedRule};
 
 /// What was said for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,20 +62,20 @@ impl fmt::Display for Origin {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Said {
+pub struct Setting {
     pub value: Value,
     pub origin: Origin,
 }
 
 /// One layer, or all of them: path of a key to what was said.
-pub type Layer = BTreeMap<&'static str, Said>;
+pub type Layer = BTreeMap<&'static str, Setting>;
 
 /// In the layer of flags: the URL of a source, before [`flags`] turns it into the key that it stands for.
 pub const SOURCE_URL: &str = "source";
 
 /// Turns the URL of `--source` into the key that it stands for.
 pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
-    let Some(Said { value: Value::Text(url), origin }) = layer.remove(SOURCE_URL) else { return layer };
+    let Some(Setting { value: Value::Text(url), origin }) = layer.remove(SOURCE_URL) else { return layer };
     let (path, value) = match url.split_once("://") {
         None if url == "-" => ("source.file.paths", Value::List(vec![url])),
         Some(("kinesis", name)) if !name.is_empty() => ("source.kinesis.stream", Value::Text(name.to_owned())),
@@ -90,7 +91,7 @@ pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
             return layer;
         }
     };
-    layer.insert(path, Said { value, origin });
+    layer.insert(path, Setting { value, origin });
     layer
 }
 
@@ -99,7 +100,7 @@ pub fn flags(mut layer: Layer, problems: &mut Vec<Problem>) -> Layer {
 pub fn environment(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     problems: &mut Vec<Problem>,
-) -> (Layer, Option<Vec<TableConfig>>) {
+) -> (Layer, Option<Vec<PlacedRule>>) {
     let (mut layer, mut rules) = (Layer::new(), None);
     for (name, value) in variables {
         let name = name.to_string_lossy().into_owned();
@@ -111,7 +112,7 @@ pub fn environment(
         }
         let message = match (KEYS.iter().find(|key| key.variable() == name), value.into_string()) {
             (Some(key), Ok(text)) => {
-                layer.insert(key.path, Said { value: value_of_text(key, text), origin: Origin::Variable(name) });
+                layer.insert(key.path, Setting { value: value_of_text(key, text), origin: Origin::Variable(name) });
                 continue;
             }
             (Some(key), Err(_)) => format!("`{}` is not valid UTF-8: give {}", key.path, key.values.describe()),
@@ -143,7 +144,7 @@ fn value_of_text(key: &Key, text: String) -> Value {
 }
 
 /// Reads a TOML file: its keys, and its rules of tables. Unknown keys are problems; a file that is no TOML is an error.
-pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Layer, Vec<TableConfig>), Problem> {
+pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Layer, Vec<PlacedRule>), Problem> {
     let place = |offset: usize| {
         let before = text.get(..offset).unwrap_or(text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
@@ -152,9 +153,9 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Laye
     };
     match DeTable::parse(text) {
         Ok(table) => {
-            let mut walk = Walk { place: &place, layer: Layer::new(), tables: Vec::new(), problems };
+            let mut walk = Walk { place: &place, layer: Layer::new(), rules: Vec::new(), problems };
             walk.table(table.get_ref(), "");
-            Ok((walk.layer, walk.tables))
+            Ok((walk.layer, walk.rules))
         }
         Err(error) => {
             let at = place(error.span().map_or(0, |span| span.start));
@@ -168,7 +169,7 @@ pub fn file(name: &str, text: &str, problems: &mut Vec<Problem>) -> Result<(Laye
 struct Walk<'w> {
     place: &'w dyn Fn(usize) -> Origin,
     layer: Layer,
-    tables: Vec<TableConfig>,
+    rules: Vec<PlacedRule>,
     problems: &'w mut Vec<Problem>,
 }
 
@@ -183,13 +184,13 @@ impl Walk<'_> {
 
     fn entry(&mut self, path: &str, value: &Spanned<DeValue<'_>>, origin: Origin) {
         if path == tables::SECTION {
-            self.tables = tables::read(value, self.place, self.problems);
+            self.rules = tables::read(value, self.place, self.problems);
             return;
         }
         let is_section = keys::in_section(path).next().is_some();
         let message = match (keys::find(path), value.get_ref()) {
             (Some(key), value) => {
-                self.layer.insert(key.path, Said { value: value_of(value), origin });
+                self.layer.insert(key.path, Setting { value: value_of(value), origin });
                 return;
             }
             (None, DeValue::Table(section)) if is_section => return self.table(section, path),

@@ -14,7 +14,7 @@ mod reference;
 pub mod tables;
 #[cfg(test)]
 mod tests;
-mod values;
+pub mod values;
 
 use std::ffi::OsString;
 use std::fmt;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use self::layers::{Layer, Origin};
+use self::tables::RuleOrigins;
 use crate::decode::Payloads;
 use crate::event::Millis;
 use crate::mask::{MaskConfig, Unreadable};
@@ -53,7 +54,7 @@ pub struct BadConfig(pub Vec<Problem>);
 
 impl BadConfig {
     /// Flags first, then the environment, then the file from top to bottom, then what is missing.
-    fn new(mut problems: Vec<Problem>) -> Self {
+    pub fn new(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| (a.place.is_none(), &a.place).cmp(&(b.place.is_none(), &b.place)));
         Self(problems)
     }
@@ -79,6 +80,42 @@ pub struct Loaded {
     pub config: Config,
     /// Each key that has a value, as TOML, and its origin; in the order of [`keys::KEYS`].
     pub values: Vec<(&'static str, String, Origin)>,
+    /// Where the rules of tables were said, in their order.
+    pub rules: Vec<RuleOrigins>,
+}
+
+impl Loaded {
+    /// A problem with the value of a key that only shows in what it names, such as files.
+    pub fn problem(&self, path: &'static str, why: &str) -> Problem {
+        let value = self.value(path).map_or("nothing", |(value, _)| value);
+        let message = format!("`{path}` can't be {value} ({why}): give {}", keys::get(path).values.describe());
+        Problem { subject: path.to_owned(), place: self.value(path).map(|(_, origin)| origin.clone()), message }
+    }
+
+    /// The same with a key of a rule; the message goes on behind its name, such as `can't be "x": …`.
+    pub fn problem_of_rule(&self, rule: usize, key: &str, message: &str) -> Problem {
+        let place = self.rules.get(rule).map(|origins| origins.of(key).clone());
+        let message = format!("{} {message}", tables::subject(key, rule));
+        Problem { subject: format!("{}.{key}", tables::SECTION), place, message }
+    }
+
+    /// What is allowed and has no use.
+    pub fn warnings(&self) -> Vec<Problem> {
+        const FILTERS: &str = "format.bloom_filters";
+        let globs = tables::never_reached(&self.config.tables);
+        let globs = globs.into_iter().map(|(rule, why)| self.problem_of_rule(rule, "log_groups", &why));
+        // No mistake: `--format json` for a try is to do with the file as it is.
+        let filters = self.value(FILTERS).filter(|_| self.config.format.kind == FormatKind::Json).map(|(_, origin)| {
+            let message = format!("`{FILTERS}` has no use while `format.kind` is json");
+            Problem { subject: FILTERS.to_owned(), place: Some(origin.clone()), message }
+        });
+        globs.chain(filters).collect()
+    }
+
+    fn value(&self, path: &str) -> Option<(&str, &Origin)> {
+        let (_, value, origin) = self.values.iter().find(|(said, ..)| *said == path)?;
+        Some((value, origin))
+    }
 }
 
 /// Puts flags, environment and file together, in this order, over the defaults.
@@ -123,8 +160,7 @@ pub struct Config {
     /// In the order in which they count.
     pub tables: Vec<TableConfig>,
     pub mask: Option<MaskSettings>,
-    /// The Glue database that learns of partitions.
-    pub glue_database: Option<String>,
+    pub glue: Option<GlueConfig>,
     pub errors: ErrorsConfig,
     pub limits: LimitsConfig,
 }
@@ -141,6 +177,14 @@ pub struct TableConfig {
     pub on_mismatch: OnMismatch,
     /// Of a delimited message, in their order.
     pub fields: Option<Vec<String>>,
+}
+
+/// The database of AWS Glue that learns of partitions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GlueConfig {
+    pub database: String,
+    /// The account that has it, where that is not the one of the credentials.
+    pub catalog_id: Option<String>,
 }
 
 /// What is masked: at least one thing.

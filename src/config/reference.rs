@@ -78,6 +78,7 @@ unreadable = "withhold"
 
 # [catalog.glue]
 # database = "logs"
+# catalog_id = "123456789012"           # of another account
 
 [errors]
 prefix = "errors"
@@ -96,6 +97,8 @@ const TAIL: &str = r#"## AWS
 AWS settings are not keys of Firemain. They come from the standard chain and hold for Kinesis, S3 and Glue alike: `AWS_REGION`,
 credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`,
 `AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_GLUE` for other endpoints. With an endpoint set, S3 is addressed path-style.
+`AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` hold for Kinesis and Glue; for S3 say such an endpoint by
+`AWS_ENDPOINT_URL_S3`, `https://s3-fips.us-east-1.amazonaws.com` for instance.
 
 What Firemain needs leave for:
 

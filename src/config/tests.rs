@@ -10,7 +10,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::keys::{KEYS, Key, Values};
-use super::layers::{Layer, Origin, SOURCE_URL, Said, Value};
+use super::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use super::*;
 use crate::decode::Plain;
 use crate::mask::Replacement;
@@ -24,7 +24,7 @@ fn kinesis(stream: &str, start: Start) -> KinesisConfig {
 
 fn flags(said: &[(&'static str, &'static str, &str)]) -> Layer {
     let entry = |&(path, flag, text): &(&'static str, &'static str, &str)| {
-        (path, Said { value: Value::Text(text.to_owned()), origin: Origin::Flag(flag) })
+        (path, Setting { value: Value::Text(text.to_owned()), origin: Origin::Flag(flag) })
     };
     said.iter().map(entry).collect()
 }
@@ -101,7 +101,7 @@ fn the_defaults_are_those_of_the_contract() {
         schemas_dir: None,
         tables: Vec::new(),
         mask: None,
-        glue_database: None,
+        glue: None,
         errors: ErrorsConfig { prefix: "errors".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 64 << 20 },
     };
@@ -143,6 +143,7 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_MASK__HASH_KEY", "sixteen bytes and more"),
         ("FIREMAIN_MASK__UNREADABLE", "keep"),
         ("FIREMAIN_CATALOG__GLUE__DATABASE", "logs"),
+        ("FIREMAIN_CATALOG__GLUE__CATALOG_ID", "123456789012"),
         ("FIREMAIN_ERRORS__PREFIX", "bad/things/"),
         ("FIREMAIN_LIMITS__INFLATED_RECORD_BYTES", "1024"),
     ]);
@@ -190,7 +191,7 @@ fn every_key_can_be_set_from_the_environment() {
             },
             unreadable: Unreadable::Keep,
         }),
-        glue_database: Some("logs".to_owned()),
+        glue: Some(GlueConfig { database: "logs".to_owned(), catalog_id: Some("123456789012".to_owned()) }),
         errors: ErrorsConfig { prefix: "bad/things".to_owned() },
         limits: LimitsConfig { inflated_record_bytes: 1024 },
     };

@@ -186,6 +186,12 @@ pub fn database(text: &str) -> Result<String, String> {
     if is_name { Ok(text.to_owned()) } else { Err(String::new()) }
 }
 
+/// An AWS account's number.
+pub fn account(text: &str) -> Result<String, String> {
+    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_account { Ok(text.to_owned()) } else { Err(String::new()) }
+}
+
 /// What stands in the place of a secret: JSON and texts in quotes have to stay what they are.
 pub fn replacement(text: &str) -> Result<String, String> {
     let is_plain = !text.contains(|c: char| c.is_control() || matches!(c, '"' | '\'' | '\\'));

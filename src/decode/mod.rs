@@ -123,7 +123,7 @@ pub struct DecodeConfig {
     /// its user records.
     pub inflated_record_bytes: usize,
     /// The longest name of a table that rows may go to, for the length of their keys.
-    pub table: Arc<str>,
+    pub longest_table: Arc<str>,
     pub keys: KeyLimits,
     pub payloads: Payloads,
 }
@@ -310,7 +310,7 @@ impl Decoder {
         }
         self.config
             .keys
-            .check(&self.config.table, &head.log_group)
+            .check(&self.config.longest_table, &head.log_group)
             .map_err(|error| Refusal { code: RejectionCode::PartitionTooLong, message: error.to_string() })?;
         out.counts.events += rows.len() as u64;
         let mut append = |text: Cow<'_, str>| {

@@ -17,7 +17,7 @@ pub(super) fn decoder(limit: usize) -> Decoder {
 
 pub(super) fn decoder_of(limit: usize, payloads: Payloads) -> Decoder {
     let keys = KeyLimits { key: 1024, segment: 255, before: 0 };
-    Decoder::new(DecodeConfig { inflated_record_bytes: limit, table: "log_events".into(), keys, payloads })
+    Decoder::new(DecodeConfig { inflated_record_bytes: limit, longest_table: "log_events".into(), keys, payloads })
 }
 
 pub(super) fn record(data: impl Into<Bytes>) -> Record {

@@ -222,7 +222,7 @@ mod tests {
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
         let config = DecodeConfig {
             inflated_record_bytes: 1 << 20,
-            table: "log_events".into(),
+            longest_table: "log_events".into(),
             keys,
             payloads: Payloads::Envelopes,
         };

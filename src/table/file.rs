@@ -3,6 +3,7 @@
 mod parsers;
 #[cfg(test)]
 mod tests;
+mod wording;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for At<'a, T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?.get();
         // Without the place inside of it, which the error around says better.
-        let value = serde_json::from_str(raw).map_err(|error| D::Error::custom(without_place(&error)))?;
+        let value = serde_json::from_str(raw).map_err(|error| D::Error::custom(wording::sentence(&error)))?;
         Ok(Self { raw, value })
     }
 }
@@ -59,9 +60,9 @@ struct File<'a> {
     version: u32,
     #[serde(default)]
     description: String,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "wording::objects")]
     columns: Vec<ColumnEntry<'a>>,
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "wording::objects")]
     partitions: Vec<PartitionEntry<'a>>,
     /// Nothing is taken out of the message without it.
     #[serde(borrow)]
@@ -106,14 +107,14 @@ struct PartitionEntry<'a> {
 
 /// Reads a schema file; `fields` are the names of a delimited message's fields in another order than the file has.
 pub fn parse(file: &str, text: &str, fields: Option<&[String]>) -> Result<Schema, SchemaError> {
-    let reader = Reader { file, text };
-    let entries: File<'_> = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
-    reader.schema(entries, fields)
+    // As editors of Windows begin a file.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    Reader { file, text }.schema(wording::read(file, text)?, fields)
 }
 
 /// Reads the schema of the error prefix, whose columns are the fields of rejections.
 pub fn errors(file: &str, text: &str) -> Result<Schema, SchemaError> {
-    let entries: File<'_> = serde_json::from_str(text).map_err(|error| syntax(file, &error))?;
+    let entries: File<'_> = wording::read(file, text)?;
     let column = |entry: ColumnEntry<'_>| Column {
         key: entry.from.map_or_else(|| entry.name.value.clone(), |from| from.value),
         kind: Type::parse(&entry.kind.value).unwrap_or(Type::String),
@@ -134,16 +135,6 @@ pub fn errors(file: &str, text: &str) -> Result<Schema, SchemaError> {
 
 fn partition(entry: PartitionEntry<'_>) -> PartitionColumn {
     PartitionColumn { name: entry.name.value, kind: Type::String, description: entry.description }
-}
-
-fn syntax(file: &str, error: &serde_json::Error) -> SchemaError {
-    SchemaError { file: file.to_owned(), line: error.line(), column: error.column(), why: without_place(error) }
-}
-
-/// What an error says, without "at line 1 column 2".
-fn without_place(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    text.rsplit_once(" at line ").map_or(text.clone(), |(why, _)| why.to_owned())
 }
 
 struct Reader<'a> {

@@ -19,21 +19,19 @@ struct File {
     schema: Arc<Schema>,
 }
 
-/// Why there are no tables.
+/// Why there is no library.
 #[derive(Debug, thiserror::Error)]
 pub enum LibraryError {
     #[error("the folder of schemas, {folder}, can't be read: {why}")]
     Folder { folder: String, why: std::io::Error },
+    #[error("{path} can't be read: {why}: a schema file is a text in UTF-8 that Firemain may read")]
+    File { path: String, why: std::io::Error },
     #[error(transparent)]
     Schema(#[from] SchemaError),
     #[error("{0} and {1} are both the schema {2}: rename one")]
     Twice(String, String, String),
     #[error("{path} is called {name}, as the table {of} is, and can't be another: rename it")]
     Taken { path: String, name: String, of: &'static str },
-    #[error("there is no schema {0:?}: there are {1}")]
-    Unknown(String, String),
-    #[error(transparent)]
-    Rule(#[from] BadRule),
 }
 
 impl Library {
@@ -67,36 +65,52 @@ impl Library {
     }
 
     /// A schema by its name.
-    pub fn get(&self, name: &str) -> Result<&Arc<Schema>, LibraryError> {
-        self.file(name).map(|file| &file.schema)
+    pub fn get(&self, name: &str) -> Option<&Arc<Schema>> {
+        self.0.get(name).map(|file| &file.schema)
     }
 
     /// The text of its file.
-    pub fn text(&self, name: &str) -> Result<&str, LibraryError> {
-        self.file(name).map(|file| file.text.as_str())
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(|file| file.text.as_str())
     }
 
-    fn file(&self, name: &str) -> Result<&File, LibraryError> {
-        let known = || self.0.keys().cloned().collect::<Vec<_>>().join(", ");
-        self.0.get(name).ok_or_else(|| LibraryError::Unknown(name.to_owned(), known()))
+    /// All names, for a message.
+    pub fn names(&self) -> String {
+        self.0.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
     }
 
     /// The tables of a configuration.
-    pub fn tables(&self, rules: &[TableConfig]) -> Result<Tables, LibraryError> {
-        let general = Schema::log_events();
-        let rule = |config: &TableConfig| {
-            let file = self.file(&config.schema)?;
-            let schema = match &config.fields {
-                Some(fields) => Arc::new(Schema::parse(&file.path, &file.text, Some(fields))?),
-                None if file.schema.name == general.name => Arc::clone(&general),
-                None => Arc::clone(&file.schema),
-            };
-            let name = config.name.clone().unwrap_or_else(|| schema.name.clone());
-            let TableConfig { log_groups, on_mismatch, .. } = config.clone();
-            Ok(Rule { name, schema, log_groups, on_mismatch })
+    ///
+    /// # Errors
+    /// All rules that name what is not there; or the first that does not go together with another.
+    pub fn tables(&self, rules: &[TableConfig]) -> Result<Tables, Vec<BadRule>> {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        for (number, config) in rules.iter().enumerate() {
+            match self.rule(config) {
+                Ok(rule) => good.push(rule),
+                Err((key, message)) => bad.push(BadRule { rule: number, key, message }),
+            }
+        }
+        if !bad.is_empty() {
+            return Err(bad);
+        }
+        Tables::new(good).map_err(|bad| vec![bad])
+    }
+
+    /// A rule with its schema; or the key that is to blame, and why.
+    fn rule(&self, config: &TableConfig) -> Result<Rule, (&'static str, String)> {
+        let file = self.0.get(&config.schema).ok_or_else(|| {
+            ("schema", format!("can't be {:?}: there is no such schema, but {}", config.schema, self.names()))
+        })?;
+        let schema = match &config.fields {
+            // Its file is sound without them, so that they are to blame.
+            Some(fields) => Schema::parse(&file.path, &file.text, Some(fields))
+                .map(Arc::new)
+                .map_err(|error| ("fields", format!("can't be {fields:?}: {}", error.why)))?,
+            None => Arc::clone(&file.schema),
         };
-        let rules = rules.iter().map(rule).collect::<Result<Vec<_>, LibraryError>>()?;
-        Ok(Tables::new(rules)?)
+        let TableConfig { name, log_groups, on_mismatch, .. } = config.clone();
+        Ok(Rule { name: name.unwrap_or_else(|| schema.name.clone()), schema, log_groups, on_mismatch })
     }
 }
 
@@ -107,8 +121,10 @@ fn read(folder: &Path) -> Result<BTreeMap<String, String>, LibraryError> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if path.extension().is_some_and(|extension| extension == "json") {
-            let text = std::fs::read_to_string(&path).map_err(failed)?;
-            files.insert(path.display().to_string(), text);
+            let name = path.display().to_string();
+            let text = std::fs::read_to_string(&path);
+            let text = text.map_err(|why| LibraryError::File { path: name.clone(), why })?;
+            files.insert(name, text);
         }
     }
     Ok(files)

@@ -61,35 +61,39 @@ pub struct Routed<'t> {
     pub other: Option<usize>,
 }
 
-/// Why rules are refused.
-#[derive(Debug, thiserror::Error)]
-pub enum BadRule {
-    #[error("{glob:?} is no pattern of log groups: {why}")]
-    Glob { glob: String, why: String },
-    #[error("two tables of other columns are called {0}: give one of them another `name`")]
-    SameName(String),
+/// Why a rule is refused, and which of its keys is to blame.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{key}` of rule {} {message}", rule + 1)]
+pub struct BadRule {
+    /// Its index.
+    pub rule: usize,
+    pub key: &'static str,
+    /// As the end of a sentence that begins with the key.
+    pub message: String,
 }
 
 impl Tables {
     /// The tables of these rules, and the general one.
     pub fn new(rules: Vec<Rule>) -> Result<Self, BadRule> {
         let (mut tables, mut routes) = (Vec::<Table>::new(), Vec::new());
+        check_names(&rules)?;
         let general = Rule {
             name: LOG_EVENTS.to_owned(),
             schema: Schema::log_events(),
             log_groups: vec!["*".to_owned()],
             on_mismatch: OnMismatch::Error,
         };
-        for Rule { name, schema, log_groups, on_mismatch } in rules.into_iter().chain([general]) {
-            let table = match tables.iter().position(|table| *table.name == *name) {
-                Some(same) if !tables[same].schema.has_columns_of(&schema) => return Err(BadRule::SameName(name)),
-                Some(same) => same,
-                None => {
-                    tables.push(Table { name: name.into(), schema: Arc::clone(&schema) });
-                    tables.len() - 1
-                }
+        for (rule, Rule { name, schema, log_groups, on_mismatch }) in rules.into_iter().chain([general]).enumerate() {
+            let same = tables.iter().position(|table| *table.name == *name);
+            let table = same.unwrap_or_else(|| {
+                tables.push(Table { name: name.into(), schema: Arc::clone(&schema) });
+                tables.len() - 1
+            });
+            let matcher = |glob: &String| {
+                let message = |why| format!("can't have {glob:?}, which is no glob: {why}");
+                matcher(glob).map_err(|why| BadRule { rule, key: "log_groups", message: message(why) })
             };
-            let log_groups = log_groups.iter().map(|glob| matcher(glob)).collect::<Result<_, _>>()?;
+            let log_groups = log_groups.iter().map(matcher).collect::<Result<_, _>>()?;
             routes.push(Route { log_groups, table, rows: schema.rows.clone(), on_mismatch });
         }
         Ok(Self { tables, routes })
@@ -125,12 +129,31 @@ impl Tables {
     }
 }
 
+/// Rules of one table must agree on its columns.
+fn check_names(rules: &[Rule]) -> Result<(), BadRule> {
+    let general = Schema::log_events();
+    for (rule, Rule { name, schema, .. }) in rules.iter().enumerate() {
+        let other = rules[..rule].iter().position(|other| other.name == *name && !other.schema.has_columns_of(schema));
+        let whose = match other {
+            Some(other) => format!("rule {} fills a table of that name", other + 1),
+            None if name == LOG_EVENTS && !schema.has_columns_of(&general) => {
+                "the table of what no rule takes has that name".to_owned()
+            }
+            None => continue,
+        };
+        let (theirs, ours) = (other.map_or(&general.name, |other| &rules[other].schema.name), &schema.name);
+        let message = format!(
+            "can't be {name:?}: {whose}, with the columns of {theirs}, and this one has those of {ours}; give it another"
+        );
+        return Err(BadRule { rule, key: "name", message });
+    }
+    Ok(())
+}
+
 /// Log groups are no paths: a star takes slashes too.
-fn matcher(glob: &str) -> Result<GlobMatcher, BadRule> {
+pub fn matcher(glob: &str) -> Result<GlobMatcher, String> {
     let compiled = GlobBuilder::new(glob).literal_separator(false).backslash_escape(true).build();
-    compiled
-        .map(|glob| glob.compile_matcher())
-        .map_err(|error| BadRule::Glob { glob: glob.to_owned(), why: error.kind().to_string() })
+    compiled.map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
 }
 
 #[cfg(test)]
@@ -167,15 +190,23 @@ mod tests {
     fn what_is_wrong_with_a_rule_is_said() {
         let wrong = |rules| Tables::new(rules).unwrap_err().to_string();
         assert_eq!(
-            wrong(vec![rule("a", &["[x"], OnMismatch::Error)]),
-            r#""[x" is no pattern of log groups: unclosed character class; missing ']'"#
+            wrong(vec![rule("a", &["x"], OnMismatch::Error), rule("a", &["[x"], OnMismatch::Error)]),
+            r#"`log_groups` of rule 2 can't have "[x", which is no glob: unclosed character class; missing ']'"#
         );
         let mut other = Schema::clone(&Schema::log_events());
+        other.name = "short".to_owned();
         other.columns.pop();
-        let rule = Rule { schema: Arc::new(other), ..rule("log_events", &["x"], OnMismatch::Error) };
+        let other = Arc::new(other);
+        let other = |name| Rule { schema: Arc::clone(&other), ..rule(name, &["x"], OnMismatch::Error) };
         assert_eq!(
-            wrong(vec![rule]),
-            "two tables of other columns are called log_events: give one of them another `name`"
+            wrong(vec![other("log_events")]),
+            "`name` of rule 1 can't be \"log_events\": the table of what no rule takes has that name, with the columns of \
+             log_events, and this one has those of short; give it another"
+        );
+        assert_eq!(
+            wrong(vec![rule("a", &["y"], OnMismatch::Error), other("b"), other("a")]),
+            "`name` of rule 3 can't be \"a\": rule 1 fills a table of that name, with the columns of log_events, and this \
+             one has those of short; give it another"
         );
     }
 }

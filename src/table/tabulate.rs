@@ -200,7 +200,7 @@ mod tests {
     fn run(tabulator: &Tabulator, payloads: Payloads, data: Bytes) -> Tabulated {
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
         let decoder =
-            Decoder::new(DecodeConfig { inflated_record_bytes: 1 << 20, table: "apps".into(), keys, payloads });
+            Decoder::new(DecodeConfig { inflated_record_bytes: 1 << 20, longest_table: "apps".into(), keys, payloads });
         let sequence = "7".parse().unwrap();
         let record = Record { data, sequence, partition_key: Some("k".into()), arrival: 5, flaw: None };
         let mut out = Tabulated::default();

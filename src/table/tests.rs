@@ -117,8 +117,12 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
             r#""extra""#,
             "there is no column \"extra\" of type string",
         ),
-        (file(message, r#""parse": {"xml": {}},"#), r#"": {}"#, "unknown variant `xml`"),
-        (file(message, r#""parse": {"regex": {"patterns": ["a("]}},"#), r#""a(""#, "error: unclosed group"),
+        (file(message, r#""parse": {"xml": {}},"#), r#"": {}"#, "unknown field `xml`, expected one of `json`,"),
+        (
+            file(message, r#""parse": {"regex": {"patterns": ["a("]}},"#),
+            r#""a(""#,
+            "the pattern is no regular expression: unclosed group, at its character 2",
+        ),
         (
             file(&with(r#"{"name":"a","type":"string"}"#), r#""parse": {"regex": {"patterns": ["(?<b>x)"]}},"#),
             r#""a""#,
@@ -127,7 +131,27 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
         (
             file(&with(r#"{"name":"a","type":"string"}"#), r#""parse": {"grok": {"patterns": ["%{NOPE:a}"]}},"#),
             r#""%{NOPE:a}""#,
-            "NOPE",
+            "there is no pattern \"NOPE\": add it to \"definitions\"",
+        ),
+        (
+            file(&with(r#"{"name":"a","type":"string"}"#), r#""parse": {"grok": {"patterns": ["%{IP"]}},"#),
+            r#""%{IP""#,
+            "is no grok pattern: ",
+        ),
+        (
+            file(message, r#""parse": {"grok": {"patterns": ["%{A}"], "definitions": {"A": "("}}},"#),
+            r#""%{A}""#,
+            "pening parenthesis without closing parenthesis",
+        ),
+        (
+            file(message, r#""parse": {"regex": {"patterns": ["(?=b)"]}},"#),
+            r#""(?=b)""#,
+            "look-around, including look-ahead and look-behind, is not supported, at its character 1: \"grok\" has it",
+        ),
+        (
+            file(message, r#""parse": {"regex": {"patterns": ["(x{1,10000}){1,1000}"]}},"#),
+            r#""(x{"#,
+            "the pattern takes more than 10 MiB when it is compiled: let it repeat less",
         ),
         (
             file(
@@ -153,6 +177,11 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
             r#""a""#,
             "a map comes from JSON only",
         ),
+        (
+            file(message, r#""parse": {"regex": {"patterns": []}},"#),
+            r#""patterns""#,
+            "\"patterns\" is empty: give at least one",
+        ),
         (file("", json), r#""t""#, "there are no columns"),
         (file(message, "").replace("\"dt\"", "\"day\""), r#""day""#, "the partitions are log_group, dt, hour"),
     ];
@@ -162,6 +191,43 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
         let line = text.lines().nth(error.line - 1).unwrap();
         let place: String = line.chars().skip(error.column - 1).collect();
         assert!(place.starts_with(about), "{error} is not at {about}\n{text}");
+    }
+    for (text, expected) in [
+        ("", "t.json:1:1: the file is empty: `firemain schema show app_json` prints one to begin with"),
+        (" \n ", "t.json:1:1: the file is empty"),
+        ("[]", "t.json:1:1: a schema is an object, { \"name\": … }: `firemain schema show"),
+        ("\n 7", "t.json:2:2: a schema is an object"),
+        ("null", "t.json:1:1: a schema is an object"),
+        ("\"x\"", "t.json:1:1: a schema is an object"),
+        ("\u{feff}{}", "t.json:1:2: missing field `name`: add it"),
+        ("x", "t.json:1:1: no value of JSON: texts are in double quotes"),
+        ("{", "t.json:1:1: the file ends too early"),
+        ("{} {", "t.json:1:2: missing field `name`"),
+        (
+            "{\"description\": \"äöü\", \"name\": 7, \"version\": 1}",
+            "t.json:1:32: a string is wanted here, not the number 7",
+        ),
+        ("{\n \"version\": \"1\"}", "t.json:2:15: a whole number, 0 or more, is wanted here, not the string \"1\""),
+        ("{\"version\": 1.5}", "t.json:1:15: a whole number, 0 or more, is wanted here, not the number 1.5"),
+        ("{\"columns\": {}}", "t.json:1:13: a list is wanted here, not an object"),
+        ("{\"columns\": [[]]}", "t.json:1:14: an object is wanted here, not a list"),
+        ("{\"columns\": [\"a\"]}", "t.json:1:16: an object is wanted here, not the string \"a\""),
+        ("{\"columns\": [{\"name\": \"a\"}]}", "t.json:1:26: missing field `type`: add it"),
+        ("{\"columns\": [{\"required\": \"no\"}]}", "t.json:1:30: true or false is wanted here, not the string \"no\""),
+        ("{\"parse\": \"json\"}", "t.json:1:16: an object is wanted here, not the string \"json\""),
+        ("{\"parse\": []}", "t.json:1:11: an object is wanted here, not a list"),
+        ("{\"parse\": {}}", "t.json:1:13: \"parse\" has one of `json`, `delimited`, `regex` and `grok`"),
+        ("{\"parse\": {\"json\": {}, \"grok\": {\"patterns\": []}}}", "t.json:1:49: \"parse\" has one of"),
+        ("{\"parse\": {\"json\": 7}}", "t.json:1:20: an object is wanted here, not the number 7"),
+        (
+            "{\"parse\": {\"delimited\": {\"delimiter\": \";;\"}}}",
+            "t.json:1:43: a single character is wanted here, not the string \";;\"",
+        ),
+        ("{\"name\": \"a\", \"name\": \"b\"}", "t.json:1:20: duplicate field `name`: keep one"),
+        ("{\"name\": \"a\",}", "t.json:1:14: a comma too many: remove it"),
+    ] {
+        let error = Schema::parse("t.json", text, None).map(|_| ()).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{error}\n{expected}: {text}");
     }
     let error = Schema::parse("t.json", "{\n \"name\" 1", None).map(|_| ()).unwrap_err();
     assert_eq!(error.to_string(), "t.json:2:9: expected `:`");
@@ -179,13 +245,7 @@ fn schemas_of_ones_own_are_read_from_a_folder_and_take_the_place_of_others() {
     let library = Library::open(Some(folder.path())).unwrap();
     assert_eq!(library.get("app_json").unwrap().columns.len(), 1);
     assert_eq!((library.text("app_json").unwrap(), library.get("t").unwrap().name.as_str()), (own.as_str(), "t"));
-    assert!(
-        library
-            .get("nope")
-            .unwrap_err()
-            .to_string()
-            .starts_with(r#"there is no schema "nope": there are alb_access, "#)
-    );
+    assert!(library.get("nope").is_none() && library.names().starts_with("alb_access, "));
 
     write("c.json", &own);
     let twice = Library::open(Some(folder.path())).unwrap_err().to_string();
@@ -194,7 +254,10 @@ fn schemas_of_ones_own_are_read_from_a_folder_and_take_the_place_of_others() {
     assert!(Library::open(Some(folder.path())).unwrap_err().to_string().contains("can't be another"));
     write("c.json", "{}");
     let wrong = Library::open(Some(folder.path())).unwrap_err().to_string();
-    assert!(wrong.ends_with("c.json:1:2: missing field `name`"), "{wrong}");
+    assert!(wrong.ends_with("c.json:1:2: missing field `name`: add it"), "{wrong}");
+    std::fs::write(folder.path().join("c.json"), b"\xff").unwrap();
+    let wrong = Library::open(Some(folder.path())).unwrap_err().to_string();
+    assert!(wrong.contains("c.json can't be read: ") && wrong.contains("UTF-8"), "{wrong}");
     let nowhere = Library::open(Some(&folder.path().join("x"))).unwrap_err().to_string();
     assert!(nowhere.contains("can't be read"), "{nowhere}");
 }

@@ -80,8 +80,12 @@ impl Registering {
         while let Some(pack) = self.next().await {
             packs.push(pack);
         }
-        if let Some(unknown @ 1..) = self.registrar.as_ref().map(|registrar| registrar.backlog()) {
-            warn!("{unknown} partitions could not be registered before the end: MSCK REPAIR TABLE finds them");
+        let (partitions, objects) = self.registrar.as_ref().map(|registrar| registrar.backlog()).unwrap_or_default();
+        if partitions + objects > 0 {
+            let others = if objects > 0 { format!(", nor those of {objects} more objects,") } else { String::new() };
+            warn!(
+                "{partitions} partitions could not be registered{others} before the end: MSCK REPAIR TABLE finds them"
+            );
         }
         packs
     }

@@ -144,7 +144,9 @@ def glue_late(case: Case):
     # More partitions than go into one call.
     feed, group = Feed(case, prefix, [f"/late/{n}" for n in range(60)]), Group(case.servers, prefix)
     feed.put(60)
-    run = Run(case, prefix, prefix, glue=port, CATALOG__GLUE__DATABASE=prefix, FLUSH__INTERVAL="1s")
+    # The account that moto has everything in.
+    run = Run(case, prefix, prefix, glue=port, CATALOG__GLUE__DATABASE=prefix, CATALOG__GLUE__CATALOG_ID="123456789012",
+              FLUSH__INTERVAL="1s")
     until(lambda: group.events() == feed.events, "the first is committed", 20)
     time.sleep(3)
     feed.put(30)

@@ -170,8 +170,9 @@ impl World {
             ..Limits::default()
         };
         let keys = KeyLimits { key: 1024, segment: 1024, before: 0 };
-        let table = "log_events".into();
-        let decode = DecodeConfig { payloads: Payloads::Envelopes, inflated_record_bytes: 1 << 20, table, keys };
+        let longest_table = "log_events".into();
+        let decode =
+            DecodeConfig { payloads: Payloads::Envelopes, inflated_record_bytes: 1 << 20, longest_table, keys };
         Ok(Parts {
             source: Arc::new(source.with_limits(limits)),
             storage: Storage::new(Arc::new(process.line.clone()), true, clock, patience),

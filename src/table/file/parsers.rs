@@ -2,24 +2,47 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 
 use super::super::extract::{Delimited, Grok, Json, Parser, Patterns, Place, Target};
 use super::super::kind::Type;
+use super::wording::{self, Object};
 use super::{At, Reader, SchemaError};
 
 /// How a message becomes a row.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub(super) enum Parse<'a> {
-    #[serde(borrow)]
     Json(JsonEntry<'a>),
-    #[serde(borrow)]
     Delimited(DelimitedEntry<'a>),
-    #[serde(borrow)]
     Regex(RegexEntry<'a>),
-    #[serde(borrow)]
     Grok(GrokEntry<'a>),
+}
+
+/// The ways to say so, of which a file has one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ParseEntry<'a> {
+    #[serde(borrow)]
+    json: Option<Object<JsonEntry<'a>>>,
+    #[serde(borrow)]
+    delimited: Option<Object<DelimitedEntry<'a>>>,
+    #[serde(borrow)]
+    regex: Option<Object<RegexEntry<'a>>>,
+    #[serde(borrow)]
+    grok: Option<Object<GrokEntry<'a>>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Parse<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Object(ParseEntry { json, delimited, regex, grok }) = Object::deserialize(deserializer)?;
+        match (json, delimited, regex, grok) {
+            (Some(Object(json)), None, None, None) => Ok(Self::Json(json)),
+            (None, Some(Object(delimited)), None, None) => Ok(Self::Delimited(delimited)),
+            (None, None, Some(Object(regex)), None) => Ok(Self::Regex(regex)),
+            (None, None, None, Some(Object(grok))) => Ok(Self::Grok(grok)),
+            _ => Err(D::Error::custom("\"parse\" has one of `json`, `delimited`, `regex` and `grok`")),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -109,7 +132,10 @@ impl<'a> Reader<'a> {
         fields: Option<&[String]>,
     ) -> Result<Parser, SchemaError> {
         if let (Some(_), Parse::Json(_) | Parse::Regex(_) | Parse::Grok(_)) = (fields, &parse) {
-            return Err(self.wrong(self.text, "its messages are not delimited: `fields` has no meaning".to_owned()));
+            return Err(self.wrong(
+                self.text,
+                "its messages are not delimited, so that `fields` has no use: remove it".to_owned(),
+            ));
         }
         match parse {
             Parse::Json(entry) => self.json(entry, froms, targets),
@@ -117,7 +143,7 @@ impl<'a> Reader<'a> {
             Parse::Regex(entry) => {
                 let compile = |pattern: &At<'a, String>| {
                     regex::Regex::new(&pattern.value)
-                        .map_err(|error| self.wrong(pattern.raw, last_line(&error.to_string())))
+                        .map_err(|error| self.wrong(pattern.raw, wording::bad_regex(&error)))
                 };
                 let regexes: Vec<_> = entry.patterns.iter().map(compile).collect::<Result<_, _>>()?;
                 let names = regexes.iter().flat_map(|regex| regex.capture_names().flatten()).collect();
@@ -166,7 +192,9 @@ impl<'a> Reader<'a> {
         let (delimiter, quote, escape) = self.signs(&entry)?;
         let optional = match &entry.optional {
             Some(optional) if optional.value >= entry.fields.len() => {
-                return Err(self.wrong(optional.raw, "a message has one field at least: give less than there are".to_owned()));
+                return Err(
+                    self.wrong(optional.raw, "a message has one field at least: give less than there are".to_owned())
+                );
             }
             // A rule says which fields there are.
             Some(optional) if order.is_none() => optional.value,
@@ -252,7 +280,9 @@ impl<'a> Reader<'a> {
         targets: &[Target],
     ) -> Result<Vec<&'f str>, SchemaError> {
         if places.is_empty() {
-            return Err(self.wrong(self.text, "\"patterns\" is empty: give at least one".to_owned()));
+            // A list without items has no place of its own.
+            let place = self.text.find("\"patterns\"").map_or(self.text, |at| &self.text[at..]);
+            return Err(self.wrong(place, "\"patterns\" is empty: give at least one".to_owned()));
         }
         for (from, target) in froms.iter().zip(targets) {
             if !names.contains(from.value.as_str()) {
@@ -265,8 +295,4 @@ impl<'a> Reader<'a> {
         }
         Ok(froms.iter().map(|from| from.value.as_str()).collect())
     }
-}
-
-fn last_line(text: &str) -> String {
-    text.lines().last().unwrap_or_default().trim().to_owned()
 }

@@ -57,7 +57,7 @@ fn delimiters_quotes_and_escapes_have_to_differ_and_are_in_a_line() {
         ),
         (r#""delimiter": ";", "quote": "'", "escape": "'", "fields": ["a"]"#, r#""'", "fields""#, "may be doubled"),
         (r#""delimiter": ";", "quote": "'", "escape": "é", "fields": ["a"]"#, r#""é""#, "an ASCII character"),
-        (r#""delimiter": ";", "quote": "'", "escape": "ab", "fields": ["a"]"#, "", "expected a character"),
+        (r#""delimiter": ";", "quote": "'", "escape": "ab", "fields": ["a"]"#, "", "a single character is wanted here"),
     ] {
         assert_wrong(&file(&delimited(keys), &[]), place, why);
     }

@@ -61,7 +61,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
         storage: Storage::new(store, true, clock, Patience::default()),
         decoder: Arc::new(Decoder::new(DecodeConfig {
             inflated_record_bytes: 1 << 20,
-            table: "log_events".into(),
+            longest_table: "log_events".into(),
             keys,
             payloads: Payloads::Envelopes,
         })),

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use firemain::catalog::{Catalog, CatalogError, NewPartition, Registrar};
+use firemain::catalog::{Added, Catalog, CatalogError, NewPartition, Registrar};
 use firemain::clock::Clock;
 use firemain::worker::{Parts, run};
 use object_store::ObjectStore;
@@ -29,7 +29,7 @@ struct Known {
 
 #[async_trait]
 impl Catalog for Known {
-    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Vec<(usize, CatalogError)>, CatalogError> {
+    async fn add(&self, table: &str, partitions: &[NewPartition]) -> Result<Added, CatalogError> {
         if !self.up.load(Ordering::Relaxed) {
             if self.hangs {
                 std::future::pending::<()>().await;
@@ -38,7 +38,7 @@ impl Catalog for Known {
         }
         assert_eq!(table, "log_events");
         self.locations.lock().unwrap().extend(partitions.iter().map(|partition| partition.location.clone()));
-        Ok(Vec::new())
+        Ok(Added::default())
     }
 }
 
