@@ -192,6 +192,10 @@ fn what_is_wrong_with_a_file_is_said_with_its_line_and_field() {
         let place: String = line.chars().skip(error.column - 1).collect();
         assert!(place.starts_with(about), "{error} is not at {about}\n{text}");
     }
+}
+
+#[test]
+fn what_is_no_schema_at_all_is_said_in_words_of_json() {
     for (text, expected) in [
         ("", "t.json:1:1: the file is empty: `firemain schema show app_json` prints one to begin with"),
         (" \n ", "t.json:1:1: the file is empty"),
