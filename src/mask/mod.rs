@@ -33,6 +33,12 @@ const SECRET: &str = "secret";
 /// Bytes of a hash that are kept, shown as twice as many digits: two different values share one by chance in 2^64.
 const HASH_BYTES: usize = 16;
 
+/// Bytes behind a secret in which another that begins in it may be told to be one: a name, and what stands between it and its
+/// value.
+const REACH: usize = 256;
+/// Bytes of a secret in which others are looked for.
+const LONGEST_SHARED: usize = 4096;
+
 /// What is masked, and by what: `[mask]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MaskConfig {
@@ -124,7 +130,8 @@ impl Masker {
             let space = r"(?:[ \t\r\n]|\\+[trn]|\xc2\xa0)*";
             expressions.push(format!("(?i-u:{quote}(?:{names}){quote}{space}:{space})"));
             rules.push(Rule::Member);
-            expressions.push(format!(r"(?i-u:(?:{names})[ \t]*=[ \t]*)"));
+            // `name=`, `name = `, and as `"name"=` and `user[name]=` end.
+            expressions.push(format!("(?i-u:(?:{names})(?:{quote}|\\]|\\[\\])?[ \\t]*=[ \\t]*)"));
             rules.push(Rule::Pair);
         }
         // Of two that match at one place the first counts: those last that may turn out to be nothing.
@@ -163,23 +170,52 @@ impl Masker {
         let mut search = Search { masker: self, scratch, text: Text::new(text), out, copied: 0, masked: false };
         let mut from = 0;
         while let Some(found) = search.next(from..text.len()) {
-            let Some(value) = search.value(&found) else {
+            let Some(mut value) = search.value(&found) else {
                 from = self.go_on_from(&found);
                 continue;
             };
-            // What only tells that a secret follows may hold another.
-            let (mut before, to) = (found.start() + 1, value.range.start);
-            while before < to
-                && let Some(found) = search.next(before..to)
-            {
-                let other = search.value(&found).filter(|other| other.range.end <= to);
-                before = other.as_ref().map_or_else(|| self.go_on_from(&found), |other| other.range.end);
-                other.iter().for_each(|other| search.replace(other));
-            }
             from = value.range.end;
-            search.replace(&value);
+            // In what only tells that a secret follows, and in the secret, another may begin.
+            let (mut at, mut is_covered, mut behind) = (found.start() + 1, false, None);
+            while at < value.range.end
+                && let Some(other) = search.next(at..text.len().min(value.range.end + REACH))
+                && other.start() < value.range.end
+            {
+                at = self.go_on_from(&other);
+                let Some(second) = search.value(&other) else { continue };
+                if second.range.start < value.range.start {
+                    search.replace(&second);
+                    at = second.range.end;
+                    from = from.max(at);
+                    value.range.start = value.range.start.max(at);
+                    is_covered = value.range.start >= value.range.end;
+                } else if second.range.end > value.range.end && self.is_named(&other) {
+                    // Its name is part of the first: what is before that is masked, and it is found again.
+                    value.range.end = other.start().max(value.range.start);
+                    from = other.start();
+                    is_covered = value.range.is_empty();
+                } else if second.range.start >= value.range.end {
+                    behind = Some(second);
+                    break;
+                }
+                if value.range.len() > LONGEST_SHARED {
+                    break;
+                }
+            }
+            if !is_covered {
+                search.replace(&value);
+            }
+            if let Some(second) = behind {
+                from = second.range.end;
+                search.replace(&second);
+            }
         }
         search.finish()
+    }
+
+    /// Whether it is a name with its value.
+    fn is_named(&self, found: &Match) -> bool {
+        matches!(self.rules[found.pattern().as_usize()], Rule::Member | Rule::Pair)
     }
 
     /// Where the search goes on behind what is no secret after all, and may still hold the beginning of one.

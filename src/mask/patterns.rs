@@ -66,7 +66,7 @@ pub const PATTERNS: &[Pattern] = &[
         "aws_secret_key",
         concat!(
             "(?i-u:",
-            named!("aws_?secret_?(?:access_?)?key"),
+            named!("secret[_-]?(?:access[_-]?)?key"),
             "(?P<secret>",
             letters!("a-z0-9/+"),
             "{40})(?:[^a-z0-9/+=]|$))"
@@ -85,8 +85,9 @@ pub const PATTERNS: &[Pattern] = &[
     // <https://github.blog/2021-04-05-behind-githubs-new-authentication-token-formats/>
     word("github_token", r"(?-u:(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})\b)"),
     checked("ipv4", r"(?-u:[0-9]{1,3}(?:\.[0-9]{1,3}){3})", ipv4),
-    // RFC 7519: three parts of base 64, of which the first two begin as `{"` does.
-    pattern("jwt", r"(?-u:eyJ[A-Za-z0-9_-]{5,}\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)"),
+    // RFC 7519: three parts of base 64, of which the first two begin as `{"` does. From the middle on, too: a first part that
+    // may go on for ever would have all of the rest read again for each other secret in it.
+    checked("jwt", r"(?-u:\.eyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]*)", jwt),
     // RFC 7468, with the headers of RFC 1421 and RFC 4880; the line ends may be escaped. To its last line, or as far as it
     // goes.
     pattern(
@@ -174,6 +175,14 @@ fn email(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
     let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"._%+-".contains(byte);
     let len = text.bytes[..at.start].iter().rev().take_while(is_part).count();
     (len > 0).then(|| at.start - len..at.end)
+}
+
+/// With the part before the dot, which begins as the second does.
+fn jwt(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
+    let len = text.bytes[..at.start].iter().rev().take_while(is_part).count();
+    let first = memchr::memmem::find(&text.bytes[at.start - len..at.start], b"eyJ").filter(|first| len - first >= 8)?;
+    Some(at.start - len + first..at.end)
 }
 
 fn ipv4(text: &Text<'_>, at: Range<usize>) -> Option<Range<usize>> {

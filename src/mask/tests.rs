@@ -140,7 +140,23 @@ fn pairs_are_masked_to_the_end_of_their_value() {
             "connect('password=abc') (password=a(b)) [password={a, b}]",
             "connect('password=****') (password=****) [password=****]",
         ),
-        (r#"C:\ password=ab\cd x"#, r"C:\ password=**** x"),
+        (r"C:\ password=ab\cd x", r"C:\ password=**** x"),
+        (r"password=ab\ncd\ x", r"password=**** x"),
+        (r#"password=Tr0ub"4dor&3"#, "password=****&3"),
+        (
+            r#""password"="x" 'password'='y' user[password]=z&password[]=a"#,
+            r#""password"="****" 'password'='****' user[password]=****&password[]=****"#,
+        ),
+        ("authorization=Custom abc", "authorization=****"),
+        ("authorization=abc path=/x", "authorization=**** path=/x"),
+        (r#"password={"a": "x y"#, "password=****"),
+        // Nothing is behind the name.
+        (r#""http://x/?password=" "Mozilla/5.0 (X11)""#, r#""http://x/?password=" "Mozilla/5.0 (X11)""#),
+        (r#""http://x/?password=b" "Mozilla/5.0 (X11)""#, r#""http://x/?password=****" "Mozilla/5.0 (X11)""#),
+        (r#""GET /login?user=x&password= HTTP/1.1" 200"#, r#""GET /login?user=x&password= HTTP/1.1" 200"#),
+        (r#"msg="GET /?password=" status=200 user="bob""#, r#"msg="GET /?password=" status=200 user="bob""#),
+        (r#"{"m":"password=u"}"#, r#"{"m":"password=****"}"#),
+        (r#"{"b":"{\"q\":\"x&password=\",\"status\":200}"}"#, r#"{"b":"{\"q\":\"x&password=\",\"status\":200}"}"#),
         (r#"{"m":"password=ab\\cd x"}"#, r#"{"m":"password=**** x"}"#),
         ("password=u'a b' c", "password=u'****' c"),
         ("authorization=Bearer\tabc next", "authorization=**** next"),
@@ -171,6 +187,8 @@ const SAMPLES: [(&str, &[&str], &[&str]); 12] = [
         "aws_secret_key",
         &[
             "aws_secret_access_key = [wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]",
+            r#"{"SecretAccessKey":"[wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]"}"#,
+            "aws-secret-access-key: [wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]",
             r#"{"AwsSecretKey":"[wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY]"}"#,
             r#"{"AwsSecretKey":"[wJalrXUtnFEMI\/K7MDENG\/bPxRfiCYEXAMPLEKEY]"}"#,
             r#"{"m":"{\u0022AwsSecretKey\u0022:\u0022[wJalrXUtnFEMI\u002BK7MDENG/bPxRfiCYEXAMPLEKEY]\u0022}"}"#,
@@ -323,6 +341,13 @@ fn no_text_takes_time_by_its_square() {
         "eyJa.",
         "a.b-",
         "4111 1111 1111 1112 ",
+        "1.2.3.4-",
+        "4111111111111111-",
+        "AKIAIOSFODNN7EXAMPLE+",
+        "eyJ-AKIAIOSFODNN7EXAMPLE-",
+        ".eyJabcdef-AKIAIOSFODNN7EXAMPLE-",
+        "bearer password=",
+        "password=\" ",
         "password={",
         "password='",
         "password=\\\\x",
@@ -381,6 +406,38 @@ fn one_secret_does_not_hide_another() {
     assert_eq!(masked(&masker, "to 5551234567890@sms.example.com"), "to #");
     assert_eq!(masked(&masker, "https://user:hunter2@example.com/"), "https://user:#@example.com/");
     assert_eq!(masked(&masker, "AKIAIOSFODNN7EXAMPLE.x@example.com"), "##");
+}
+
+#[test]
+fn a_secret_that_begins_in_another_is_found_too() {
+    let masker = self::masker(
+        &["password", "access_token"],
+        &["bearer_token", "email"],
+        &["id=.*?(?P<secret>[0-9]{6})"],
+        Replacement::Text("#".to_owned()),
+    );
+    for (text, expected) in [
+        ("using bearer password=hunter2", "using bearer password=#"),
+        ("bearer access_token=abc", "bearer access_token=#"),
+        ("x@host.password=hunter2 y", "#password=# y"),
+        (r#"id=7 password="abc 123456 def" 2"#, r##"id=7 password="#" 2"##),
+        ("bearer abcdefgh1 password=x", "bearer # password=#"),
+    ] {
+        assert_eq!(masked(&masker, text), expected);
+    }
+}
+
+/// A string of more than the quotes that are counted.
+#[test]
+fn long_strings_of_nested_json_stay_whole() {
+    let long = format!("{} password=q\"w", "x".repeat(5000));
+    let inner = serde_json::json!({ "a": long, "b": 1 }).to_string();
+    let text = masked(&by_fields(), &serde_json::json!({ "m": inner }).to_string());
+    let outer: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let inner: serde_json::Value = serde_json::from_str(outer["m"].as_str().unwrap()).unwrap();
+    assert!(
+        inner["a"].as_str().unwrap().ends_with("x password=****") || inner["a"].as_str().unwrap().ends_with("****\"w")
+    );
 }
 
 #[test]
@@ -479,8 +536,30 @@ proptest! {
         }
         let once = masked(&MASKER, &json);
         prop_assert!(serde_json::from_str::<serde_json::Value>(&once).is_ok(), "{json} became {once}");
-        let text = masked(&MASKER, &format!("{around}password={secret} {around}"));
-        prop_assert!(!text.is_empty());
+    }
+
+    /// Where it is named, in whatever it stands.
+    #[test]
+    fn secrets_are_gone(
+        secret in "[A-Z0-9]{12}",
+        around in "([a-z\"'{}\\[(:,\\\\= é\n]|password=|\"password\":|'password': |4111111111111111){0,12}",
+        depth in 0..3,
+    ) {
+        static MASKER: LazyLock<Masker> = LazyLock::new(|| {
+            masker(&["password"], &["email", "credit_card", "bearer_token"], &[], Replacement::default())
+        });
+        for text in [
+            format!("{around} password={secret} {around}"),
+            format!(r#"{around} "password": "{secret}" {around}"#),
+            format!("{around} bearer {secret} {around}"),
+        ] {
+            let mut text = text;
+            for _ in 0..depth {
+                text = serde_json::json!({ "m": text, "z": around }).to_string();
+            }
+            let masked = masked(&MASKER, &text);
+            prop_assert!(!masked.contains(&secret), "{text} became {masked}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-/// How far back a quote is looked for.
+/// How far back quotes are counted.
 const SEEN_BACK: usize = 4096;
 
 /// A text that is searched.
@@ -21,6 +21,8 @@ pub struct Text<'t> {
     has_numbers: OnceCell<bool>,
     /// A place, and whether it is in a string if the text is JSON.
     known: Cell<(usize, bool)>,
+    /// A place, and the level of the last quote before it.
+    last: Cell<(usize, u32)>,
 }
 
 /// A quote, with the backslashes that belong to it.
@@ -39,7 +41,8 @@ impl Mark {
 
 impl<'t> Text<'t> {
     pub fn new(bytes: &'t [u8]) -> Self {
-        Self { bytes, is_json: OnceCell::new(), has_numbers: OnceCell::new(), known: Cell::new((0, false)) }
+        let (is_json, has_numbers) = (OnceCell::new(), OnceCell::new());
+        Self { bytes, is_json, has_numbers, known: Cell::new((0, false)), last: Cell::new((0, 0)) }
     }
 
     /// Whether the text is JSON as a whole; a number by itself is not called so.
@@ -96,6 +99,38 @@ impl<'t> Text<'t> {
         mark.is_double && mark.level == 0 && self.in_string(mark.range.start)
     }
 
+    /// Whether this quote, behind what may be a name, is the end of a string rather than the beginning of a value: by what
+    /// follows it, and by the quotes of its level before it.
+    pub fn closes(&self, mark: &Mark) -> bool {
+        if self.ends_string(mark) || mark.range.end == self.bytes.len() {
+            return true;
+        }
+        let behind = &self.bytes[mark.range.end..];
+        if !matches!(
+            behind,
+            [b' ' | b',' | b'}' | b']' | b')' | b';' | b'&' | b'\\' | b'\t' | b'\r' | b'\n' | b'"', ..]
+        ) {
+            return false;
+        }
+        let from = mark.range.start.saturating_sub(SEEN_BACK);
+        let line = memchr::memrchr(b'\n', &self.bytes[from..mark.range.start]).map_or(from, |end| from + end + 1);
+        let mut is_open = false;
+        for other in self.marks(line..mark.range.start) {
+            if other.is_like(mark) {
+                is_open = !is_open;
+            } else if other.is_double && other.level < mark.level {
+                // A string of another level began or ended, and none in it has begun.
+                is_open = false;
+            }
+        }
+        is_open
+    }
+
+    fn marks(&self, range: Range<usize>) -> impl Iterator<Item = Mark> {
+        memchr::memchr3_iter(b'"', b'\'', b'u', &self.bytes[range.clone()])
+            .filter_map(move |at| self.mark(range.start + at, range.start))
+    }
+
     /// What is in the string that this quote begins: to its other quote, or where the string ends that it is in itself, or
     /// the text.
     pub fn string(&self, mark: &Mark) -> Range<usize> {
@@ -106,8 +141,8 @@ impl<'t> Text<'t> {
         } else {
             self.in_string(mark.range.start).then(|| self.level_at(mark.range.start))
         };
-        let end = memchr::memchr3_iter(b'"', b'\'', b'u', &self.bytes[start..])
-            .filter_map(|at| self.mark(start + at, start))
+        let end = self
+            .marks(start..self.bytes.len())
             .find(|other| {
                 other.is_like(mark) || (other.is_double && around.is_some_and(|around| other.level <= around))
             })
@@ -115,18 +150,18 @@ impl<'t> Text<'t> {
         start..end
     }
 
-    /// Behind the object, list or tuple that begins here, whose strings have quotes of this level; `Err` with the end of
-    /// what there is of it, if it does not end within `limit` bytes.
-    pub fn nested(&self, start: usize, level: u32, limit: usize) -> Result<usize, usize> {
+    /// Behind the object, list or tuple that begins here, whose strings have quotes of this level; the end of what there
+    /// is of it, if it does not end.
+    pub fn nested(&self, start: usize, level: u32) -> usize {
         let (mut at, mut open) = (start, 0usize);
-        while let Some(&byte) = self.bytes.get(at).filter(|_| at - start < limit) {
+        while let Some(&byte) = self.bytes.get(at) {
             match byte {
                 b'{' | b'[' | b'(' => open += 1,
                 b'}' | b']' | b')' => open -= 1,
                 b'"' | b'\'' | b'\\' => {
                     if let Some(mark) = self.mark_at(at) {
                         if mark.is_double && mark.level < level || self.ends_string(&mark) {
-                            return Err(mark.range.start);
+                            return mark.range.start;
                         }
                         let end = self.string(&mark).end;
                         let closing = self.mark_at(end).filter(|other| other.is_like(&mark));
@@ -138,20 +173,24 @@ impl<'t> Text<'t> {
             }
             at += 1;
             if open == 0 {
-                return Ok(at);
+                return at;
             }
         }
-        Err(at)
+        at
     }
 
     /// The level of the string that this place is in, as far as the last quote tells.
     pub fn level_at(&self, at: usize) -> u32 {
-        let from = at.saturating_sub(SEEN_BACK);
+        // Up to where it is known it need not be looked for again: a text with many secrets is read once.
+        let (known, level) = self.last.get();
+        let from = if known <= at { known } else { at.saturating_sub(SEEN_BACK) };
         let seen = &self.bytes[from..at];
-        let quote = memchr::memrchr(b'"', seen);
         let has_numbers = *self.has_numbers.get_or_init(|| memchr::memmem::find(self.bytes, b"u0022").is_some());
         let number = has_numbers.then(|| memchr::memmem::rfind(seen, b"u0022")).flatten();
-        quote.max(number).and_then(|quote| self.mark(from + quote, from)).map_or(0, |mark| mark.level)
+        let quote = memchr::memrchr(b'"', seen).max(number);
+        let level = quote.and_then(|quote| self.mark(from + quote, 0)).map_or(level, |mark| mark.level);
+        self.last.set((at, level));
+        level
     }
 
     /// The `\u0041` that this place is within, its digits at least.

@@ -41,8 +41,8 @@ const LISTS: [&[u8]; 12] = [
 ];
 /// What a pair's value ends at.
 const ENDS: &[u8] = b" \t\r\n&;,\"\\";
-/// Bytes of an object or a list that is a pair's value. What is longer, or has no end, is taken for a word.
-const LONGEST_NESTED: usize = 4096;
+/// Bytes of a number, and of a word that may be the name of a scheme, at most.
+const LONGEST_WORD: usize = 64;
 
 /// A part of a text that is replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,10 +100,10 @@ pub fn of_member(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
     let closing = text.bytes[opening.range.end..].iter().position(is_mark)?;
     let closing = text.mark_at(opening.range.end + closing)?;
     let at = name.end;
-    if let Some(mark) = string_at(text, at) {
-        return in_quotes(text, &mark);
+    if let Some(mark) = string_at(text, at, |mark| text.ends_string(mark)) {
+        return Some(in_quotes(text, &mark));
     }
-    let nested = |at| text.nested(at, closing.level, usize::MAX).unwrap_or_else(|end| end);
+    let nested = |at| text.nested(at, closing.level);
     let end = match text.bytes.get(at) {
         Some(b'{' | b'[' | b'(') => nested(at),
         // `Binary("…")`
@@ -120,16 +120,21 @@ pub fn of_member(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
 pub fn of_pair(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
     let at = name.end;
     let bytes = text.bytes;
-    if let Some(mark) = string_at(text, at) {
-        return in_quotes(text, &mark);
+    if let Some(mark) = string_at(text, at, |mark| text.closes(mark)) {
+        return Some(in_quotes(text, &mark));
+    }
+    // The end of a request: nothing was behind the name.
+    if bytes[name.clone()].ends_with(b" ") && bytes[at..].starts_with(b"HTTP/") {
+        return None;
     }
     let found = bytes[name].to_ascii_lowercase();
-    if found.trim_ascii_end().strip_suffix(b"=").is_some_and(|name| name.trim_ascii_end().ends_with(b"cookie")) {
+    let is_called = |end: &[u8]| memchr::memmem::find(&found, end).is_some();
+    if is_called(b"cookie") {
         // Of several, each with its value.
         return bare_value(at..end_of_line(text, at));
     }
     let from = match bytes.get(at) {
-        Some(b'{' | b'[') => text.nested(at, text.level_at(at), LONGEST_NESTED).unwrap_or(at),
+        Some(b'{' | b'[') => text.nested(at, text.level_at(at)),
         _ => at,
     };
     let mut end = end_of_pair(text, from);
@@ -137,29 +142,40 @@ pub fn of_pair(text: &Text<'_>, name: Range<usize>) -> Option<Value> {
     if is_one_of(&LISTS) {
         return bare_value(at..end_of_line(text, end));
     }
-    if is_one_of(&SCHEMES) {
-        let next = end + bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        end = end_of_pair(text, next);
+    let next = end + bytes[end..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    let next = next..end_of_pair(text, next);
+    if is_one_of(&SCHEMES) || (is_called(b"authorization") && is_scheme(&bytes[at..end], &bytes[next.clone()])) {
+        end = next.end;
     }
     bare_value(at..without_closers(bytes, at..end))
+}
+
+/// Whether a word is the scheme of another behind it, as far as both tell.
+fn is_scheme(word: &[u8], next: &[u8]) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_".contains(byte);
+    let is_pair = || {
+        let name = next.iter().take_while(|byte| is_part(byte)).count();
+        name > 0 && next[name..].starts_with(b"=") && next[name..].iter().any(|byte| *byte != b'=')
+    };
+    word.len() <= LONGEST_WORD && word.iter().all(is_part) && !is_pair()
 }
 
 fn bare_value(range: Range<usize>) -> Option<Value> {
     (!range.is_empty()).then_some(Value { range, quote: Quote::Bare { level: None } })
 }
 
-/// The quote of a string that begins here, behind a prefix such as Python's `b` where there is one.
-fn string_at(text: &Text<'_>, at: usize) -> Option<Mark> {
+/// The quote of a string that begins here, behind a prefix such as Python's `b` where there is one; `is_end` says of a quote
+/// that the string around ends with it.
+fn string_at(text: &Text<'_>, at: usize, is_end: impl Fn(&Mark) -> bool) -> Option<Mark> {
     let is_prefix = |byte: &&u8| b"bBfFrRuU".contains(byte);
     let prefix = text.bytes[at..].iter().take(2).take_while(is_prefix).count();
     // Not with backslashes before it that are part of a value.
-    [at, at + prefix].into_iter().find_map(|at| text.mark_at(at).filter(|mark| mark.range.start == at))
+    let mark_at = |at| text.mark_at(at).filter(|mark| mark.range.start == at);
+    mark_at(at).filter(|mark| !is_end(mark)).or_else(|| mark_at(at + prefix).filter(|mark| !text.closes(mark)))
 }
 
-fn in_quotes(text: &Text<'_>, mark: &Mark) -> Option<Value> {
-    // The string around ends before there is a value.
-    (!text.ends_string(mark))
-        .then(|| Value { range: text.string(mark), quote: Quote::Bare { level: Some(mark.level) } })
+fn in_quotes(text: &Text<'_>, mark: &Mark) -> Value {
+    Value { range: text.string(mark), quote: Quote::Bare { level: Some(mark.level) } }
 }
 
 /// A secret as an expression found it, but for escapes that it begins or ends within; `None` when nothing else of it is
@@ -196,9 +212,10 @@ fn literal(text: &Text<'_>, found: &Range<usize>) -> Option<Value> {
     if !bytes[found.clone()].iter().all(is_part) {
         return None;
     }
-    let start = found.start - bytes[..found.start].iter().rev().take_while(|byte| is_part(byte)).count();
-    let end = found.end + bytes[found.end..].iter().take_while(|byte| is_part(byte)).count();
-    if !bytes.get(end).is_none_or(|byte| b",]} \t\r\n\\".contains(byte)) {
+    let before = bytes[..found.start].iter().rev().take(LONGEST_WORD).take_while(|byte| is_part(byte)).count();
+    let behind = bytes[found.end..].iter().take(LONGEST_WORD).take_while(|byte| is_part(byte)).count();
+    let (start, end) = (found.start - before, found.end + behind);
+    if before.max(behind) == LONGEST_WORD || !bytes.get(end).is_none_or(|byte| b",]} \t\r\n\\".contains(byte)) {
         return None;
     }
     let range = start..end;
@@ -213,21 +230,26 @@ fn literal(text: &Text<'_>, found: &Range<usize>) -> Option<Value> {
     (is_number && is_name).then_some(Value { range, quote: Quote::AsName(name.range) })
 }
 
-/// The end of a pair's value that has no quotes: escapes end it where they stand for its end.
+/// The end of a pair's value that has no quotes around it: a quote in it ends it where it ends the string around, and an
+/// escape where it stands for such an end.
 fn end_of_pair(text: &Text<'_>, at: usize) -> usize {
     let mut end = at;
     let mut level = None;
     loop {
         end = end_of_token(text.bytes, end, ENDS);
         let backslashes = text.backslashes_from(end);
-        if backslashes == 0 {
-            return end;
-        }
         let literal = backslashes - backslashes % (2 << *level.get_or_insert_with(|| text.level_at(at).min(31)));
         let (escape, rest) = (end + literal, &text.bytes[end + backslashes..]);
         end += match rest {
+            [b'"', ..] if !text.is_json() => match text.mark_at(end) {
+                Some(mark) if text.closes(&mark) => return mark.range.start,
+                _ => backslashes + 1,
+            },
+            _ if backslashes == 0 => return end,
             _ if literal == backslashes => literal,
-            [b'n' | b'r' | b't' | b'b' | b'f' | b'"' | b'\'', ..] | [] => return escape,
+            [] | [b'"' | b'\'', ..] => return escape,
+            // In what is no JSON a backslash is one.
+            [b'n' | b'r' | b't' | b'b' | b'f', ..] if text.is_json() => return escape,
             [b'u', digits @ ..] => match is_part_of_value(digits) {
                 Some(true) => backslashes + 5,
                 Some(false) => return escape,

@@ -53,8 +53,9 @@ impl Delimited {
             at = field.end + 1;
         }
         // That a message is of another format says more than that a value is.
-        if found + self.optional < self.fields.len() || (found > self.fields.len() && !self.more) {
-            return Err(Mismatch::Fields { found, wanted: self.fields.len() });
+        let (least, most) = (self.fields.len() - self.optional, self.fields.len());
+        if found < least || (found > most && !self.more) {
+            return Err(Mismatch::Fields { found, least, most });
         }
         bad.map_or(Ok(()), Err)
     }

@@ -48,8 +48,8 @@ pub struct Target {
 pub enum Mismatch {
     #[error("the message is not a JSON object")]
     NoObject,
-    #[error("the message has {found} fields, of {wanted}")]
-    Fields { found: usize, wanted: usize },
+    #[error("the message has {found} fields, of {}", range(*least, *most))]
+    Fields { found: usize, least: usize, most: usize },
     #[error("the message has more than one line")]
     Lines,
     #[error("the quote that field {field} begins with is not closed")]
@@ -64,6 +64,11 @@ pub enum Mismatch {
     Value { column: String, shown: String, why: BadValue },
     #[error("{column}: there is no value, and it is required")]
     Missing { column: String },
+}
+
+/// `25 to 33`, or one number.
+fn range(least: usize, most: usize) -> String {
+    if least == most { most.to_string() } else { format!("{least} to {most}") }
 }
 
 /// Working memory of one thread.

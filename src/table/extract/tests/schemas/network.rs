@@ -225,5 +225,5 @@ fn alb_access_takes_quoted_fields_and_such_as_will_come() {
     // Lines from before the last fields came have no value there.
     check(&schema, &[(early, &whole[..25])]);
     let cut = early.rsplitn(6, ' ').last().unwrap();
-    refuse(&schema, "the message has 24 fields, of 33", &[cut]);
+    refuse(&schema, "the message has 24 fields, of 25 to 33", &[cut]);
 }
