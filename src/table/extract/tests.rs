@@ -112,6 +112,13 @@ fn apache_access_takes_common_and_combined_lines() {
     }
     let bad_time = row(&schema, r#"1.2.3.4 - - [31/Feb/2015:10:05:03 +0000] "GET / HTTP/1.1" 200 1"#);
     assert_eq!(bad_time, Err(r#"request_time: "31/Feb/2015:10:05:03 +0000" is no timestamp(3)"#.to_owned()));
+    // Debian's vhost_combined has one field more: better no row than one that is shifted.
+    let shifted = row(&schema, &format!(r#"host:443 1.2.3.4 - - {time} "GET / HTTP/1.1" 200 1 "-" "x""#));
+    assert_eq!(shifted, Err("the message does not match the regular expression".to_owned()));
+    for (user, expected) in [("-", None), ("-x", Some("-x")), ("ann lee", Some("ann lee")), ("a - b", Some("a - b"))] {
+        let row = row(&schema, &format!(r#"1.2.3.4 - {user} {time} "GET / HTTP/1.1" 200 1"#)).unwrap();
+        assert_eq!(row.iter().find(|(name, _)| name == "user").map(|(_, value)| value.as_str()), expected);
+    }
     let too_much = row(&schema, &format!(r#"1.2.3.4 - - {time} "GET / HTTP/1.1" 200 99999999999999999999"#));
     assert_eq!(too_much, Err(r#"bytes: "99999999999999999999" does not fit bigint"#.to_owned()));
 }
