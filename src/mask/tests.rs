@@ -147,6 +147,8 @@ fn pairs_are_masked_to_the_end_of_their_value() {
             r#""password"="x" 'password'='y' user[password]=z&password[]=a"#,
             r#""password"="****" 'password'='****' user[password]=****&password[]=****"#,
         ),
+        (r#"{"m":"password=Tr0ub\"4dor, \"b\""}"#, r#"{"m":"password=****, \"b\""}"#),
+        (r#"{"m":"{\"password=x\":1}"}"#, r#"{"m":"{\"password=****\":1}"}"#),
         ("authorization=Custom abc", "authorization=****"),
         ("authorization=abc path=/x", "authorization=**** path=/x"),
         (r#"password={"a": "x y"#, "password=****"),

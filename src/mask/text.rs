@@ -108,13 +108,15 @@ impl<'t> Text<'t> {
         let behind = &self.bytes[mark.range.end..];
         if !matches!(
             behind,
-            [b' ' | b',' | b'}' | b']' | b')' | b';' | b'&' | b'\\' | b'\t' | b'\r' | b'\n' | b'"', ..]
+            [b' ' | b',' | b'}' | b']' | b')' | b';' | b'&' | b':' | b'\\' | b'\t' | b'\r' | b'\n' | b'"', ..]
         ) {
             return false;
         }
         let from = mark.range.start.saturating_sub(SEEN_BACK);
-        let line = memchr::memrchr(b'\n', &self.bytes[from..mark.range.start]).map_or(from, |end| from + end + 1);
-        let mut is_open = false;
+        let end = memchr::memrchr(b'\n', &self.bytes[from..mark.range.start]);
+        let line = end.map_or(from, |end| from + end + 1);
+        // So far back one is in a string rather than between two.
+        let mut is_open = line == from && from > 0;
         for other in self.marks(line..mark.range.start) {
             if other.is_like(mark) {
                 is_open = !is_open;

@@ -241,13 +241,13 @@ fn end_of_pair(text: &Text<'_>, at: usize) -> usize {
         let literal = backslashes - backslashes % (2 << *level.get_or_insert_with(|| text.level_at(at).min(31)));
         let (escape, rest) = (end + literal, &text.bytes[end + backslashes..]);
         end += match rest {
-            [b'"', ..] if !text.is_json() => match text.mark_at(end) {
+            [b'"', ..] => match text.mark_at(end) {
                 Some(mark) if text.closes(&mark) => return mark.range.start,
                 _ => backslashes + 1,
             },
             _ if backslashes == 0 => return end,
             _ if literal == backslashes => literal,
-            [] | [b'"' | b'\'', ..] => return escape,
+            [] | [b'\'', ..] => return escape,
             // In what is no JSON a backslash is one.
             [b'n' | b'r' | b't' | b'b' | b'f', ..] if text.is_json() => return escape,
             [b'u', digits @ ..] => match is_part_of_value(digits) {
