@@ -299,7 +299,7 @@ SAMPLES = [
          .replace('" 1 2018', '" - 2018'),
          ALB_VALUES | {"transformed_host": "api.example.com", "transformed_uri": "/v2?id=1",
                        "request_transform_status": "TransformSuccess", "matched_rule_priority": None}),
-        ("http", "the message has 1 fields, of 33")),
+        ("http", "the message has 1 fields, of 25 to 33")),
     *objects("/every type/100%",
              ({"a_string": TEXT, "a_bigint": 2**63 - 1, "an_int": 2**31 - 1, "a_double": 1.7976931348623157e308,
                "a_boolean": True, "a_time": "2024-03-22 01:30:00.1239", "a_millis": 1_711_083_600_123,
