@@ -92,16 +92,15 @@ fn searchable(payload: &[u8]) -> Result<(), Unsearchable> {
     // Compressed data, protocol buffers and UTF-16 have such; logs have line ends, tabs and the escapes of terminals.
     let is_binary = |byte: &u8| matches!(byte, 0..=8 | 14..=26 | 28..=31);
     let is_base_64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=\r\n".contains(byte);
-    // A short word is no base 64.
-    let may_be_base_64 = payload.len() >= LONGEST_WORD && payload.iter().all(is_base_64);
+    let may_be_base_64 = payload.len() >= SHORTEST_BASE_64 && payload.iter().all(is_base_64);
     if is_aggregate(payload) || is_gzip(payload) || payload.iter().any(is_binary) || may_be_base_64 {
         return Err(Unsearchable);
     }
     Ok(())
 }
 
-/// Bytes of letters and digits that may stand for themselves.
-const LONGEST_WORD: usize = 16;
+/// Bytes of what may be base 64; less is taken for a word.
+const SHORTEST_BASE_64: usize = 16;
 
 /// Nobody can tell what is in it.
 struct Unsearchable;
