@@ -1,6 +1,7 @@
 //! `firemain check-config`: is it valid, and what counts?
 
-use super::{ConfigArgs, Failure};
+use super::output::{Column, table};
+use super::{ConfigArgs, Failure, output};
 use crate::config::{Loaded, TableConfig};
 use crate::service;
 use crate::table::LOG_EVENTS;
@@ -17,12 +18,16 @@ pub fn run(args: &ConfigArgs) -> Result<(), Failure> {
     for warning in loaded.warnings() {
         eprintln!("firemain: warning: {warning}");
     }
-    super::print(&format!("{}{}", values(&loaded), tables(&loaded.config.tables)))
+    output::print(&format!("{}{}", values(&loaded), tables(&loaded.config.tables)))
 }
 
 fn values(loaded: &Loaded) -> String {
-    let rows = loaded.values.iter().map(|(key, value, origin)| [(*key).to_owned(), value.clone(), origin.to_string()]);
-    columns(["key", "value", "from"], rows)
+    let columns = [Column::left("key"), Column::left("value").at_most(WIDEST_VALUE), Column::left("from")];
+    let rows = loaded
+        .values
+        .iter()
+        .map(|(key, value, origin)| [(*key).into(), value.as_str().into(), origin.to_string().into()]);
+    table(columns, rows)
 }
 
 /// The rules in their order; nothing where there are none.
@@ -36,18 +41,11 @@ fn tables(rules: &[TableConfig]) -> String {
             OnMismatch::LogEvents => " (what does not match: log_events)",
         };
         let name = rule.name.as_ref().unwrap_or(&rule.schema);
-        [name.clone(), rule.schema.clone(), format!("{}{on_mismatch}", rule.log_groups.join(", "))]
+        let log_groups = format!("{}{on_mismatch}", rule.log_groups.join(", "));
+        [name.as_str().into(), rule.schema.as_str().into(), log_groups.into()]
     });
-    let others = [LOG_EVENTS, LOG_EVENTS, "all others"].map(str::to_owned);
-    format!("\n{}", columns(["table", "schema", "log groups"], rows.chain([others])))
-}
-
-/// Rows below their heads, each column as wide as its widest cell.
-fn columns(heads: [&str; 3], rows: impl Iterator<Item = [String; 3]>) -> String {
-    let rows: Vec<_> = std::iter::once(heads.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-    let (first, second) = (width(0), width(1).min(WIDEST_VALUE));
-    rows.iter().map(|[a, b, c]| format!("{a:first$}  {b:second$}  {c}\n")).collect()
+    let columns = [Column::left("table"), Column::left("schema"), Column::left("log groups")];
+    format!("\n{}", table(columns, rows.chain([[LOG_EVENTS, LOG_EVENTS, "all others"].map(Into::into)])))
 }
 
 #[cfg(test)]
@@ -55,6 +53,10 @@ mod tests {
     use super::*;
     use crate::config;
     use crate::config::layers::Layer;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
 
     #[test]
     fn each_value_is_shown_with_its_origin_in_columns() {
@@ -79,7 +81,8 @@ format.level                  3             default
 errors.prefix                 \"errors\"      default
 limits.inflated_record_bytes  \"64MiB\"       default
 ";
-        assert_eq!((values(&loaded).as_str(), tables(&loaded.config.tables)), (expected, String::new()));
+        assert_eq!(plain(&values(&loaded)), expected);
+        assert_eq!(tables(&loaded.config.tables), "");
     }
 
     #[test]
@@ -94,6 +97,6 @@ web         apache_access  /a/*, /b
 app_json    app_json       /c (what does not match: log_events)
 log_events  log_events     all others
 ";
-        assert_eq!(tables(&loaded.config.tables), expected);
+        assert_eq!(plain(&tables(&loaded.config.tables)), expected);
     }
 }

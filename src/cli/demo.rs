@@ -12,8 +12,8 @@ use indicatif::ProgressBar;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Row;
 
-use super::Failure;
 use super::generate::{self, FILE_START};
+use super::{Failure, output};
 use crate::config;
 use crate::config::layers::{Layer, Origin, Setting, Value};
 use crate::generate::{Generator, Plan, Totals};
@@ -34,7 +34,7 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     prepare(&dir)?;
     let (records, lake) = (dir.join("records.ndjson"), dir.join("lake"));
     let made = generate(&records).map_err(|error| failed(&records, &error))?;
-    super::print(&format!(
+    output::print(&format!(
         "Made {} events of 6 applications in {} subscription records, {} of them poison:\n  {}\n\n",
         made.events,
         made.records,
@@ -43,10 +43,10 @@ pub async fn run(args: DemoArgs) -> Result<(), Failure> {
     ))?;
     let started = Instant::now();
     deliver(&records, &lake).await?;
-    super::print(&format!("Delivered in {:.1} s:\n  {}\n\n", started.elapsed().as_secs_f64(), lake.display()))?;
+    output::print(&format!("Delivered in {:.1} s:\n  {}\n\n", started.elapsed().as_secs_f64(), lake.display()))?;
     let found = Found::look(&lake).map_err(|error| failed(&lake, &error))?;
-    super::print(&found.told(&made))?;
-    super::print(&format!(
+    output::print(&found.told(&made))?;
+    output::print(&format!(
         "\nAsk it something, with DuckDB (https://duckdb.org):\n\n  duckdb -c \"SELECT log_group, hour, count(*) AS events, min(timestamp), max(timestamp)\n             \
          FROM read_parquet('{}/log_events/**/*.parquet', hive_partitioning = true)\n             \
          GROUP BY ALL ORDER BY ALL\"\n\n\

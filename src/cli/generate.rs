@@ -14,7 +14,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
-use super::Failure;
+use super::{Failure, output};
 use crate::aws::Aws;
 use crate::clock::Clock;
 use crate::event::{Millis, TIMESTAMP_LIMIT};
@@ -90,7 +90,7 @@ pub async fn run(args: GenerateArgs) -> Result<(), Failure> {
 /// `None` when whoever read standard output has gone.
 fn to_file(made: Generator, out: Option<&Path>, bar: &ProgressBar) -> Result<Option<Totals>, Failure> {
     let Some(path) = out.filter(|path| *path != Path::new("-")) else {
-        return super::unless_closed(write(made, std::io::stdout().lock(), bar));
+        return output::unless_closed(write(made, std::io::stdout().lock(), bar));
     };
     let file = File::create(path).map_err(|error| {
         Failure::usage(format!("--out {}: {error}; name a file that can be written", path.display()))

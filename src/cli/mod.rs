@@ -6,10 +6,10 @@
 mod check_config;
 mod demo;
 mod generate;
+mod output;
 mod run;
 mod schema;
 
-use std::io::{ErrorKind, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -17,6 +17,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
+use self::output::print;
 use crate::config::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use crate::config::{self, Loaded, keys};
 use crate::service;
@@ -174,20 +175,6 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     result
 }
 
-/// Writes to standard output.
-fn print(text: &str) -> Result<(), Failure> {
-    unless_closed(std::io::stdout().lock().write_all(text.as_bytes())).map(drop)
-}
-
-/// `None` when the reader of standard output has gone: it has seen enough, which is no failure.
-fn unless_closed<T>(written: std::io::Result<T>) -> Result<Option<T>, Failure> {
-    match written {
-        Ok(written) => Ok(Some(written)),
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(None),
-        Err(error) => Err(Failure::fatal(format!("standard output can't be written: {error}"))),
-    }
-}
-
 fn log_to_standard_error(cli: &Cli) {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = match &cli.log_level {
@@ -196,9 +183,14 @@ fn log_to_standard_error(cli: &Cli) {
     };
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {
-        LogFormat::Text => to.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).init(),
+        LogFormat::Text => to.with_ansi(has_colours(&std::io::stderr())).init(),
         LogFormat::Json => to.json().init(),
     }
+}
+
+/// Whether what is written there may have colours.
+fn has_colours(to: &impl anstream::stream::RawStream) -> bool {
+    anstream::AutoStream::choice(to) != anstream::ColorChoice::Never
 }
 
 /// A filter that shows what was meant: a lone word that is no level would be taken as a module, and hide all others.
