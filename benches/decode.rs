@@ -54,6 +54,7 @@ fn records(payloads: impl Iterator<Item = Vec<u8>>) -> Vec<Record> {
         partition_key: Some("key".into()),
         arrival: START.cast_signed(),
         flaw: None,
+        earlier: None,
     };
     payloads.enumerate().map(record).collect()
 }

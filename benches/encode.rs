@@ -97,6 +97,7 @@ fn batches(groups: usize, events: usize) -> (Vec<Tabulated>, u64) {
                 sequence: (payload as u64).into(),
                 partition_key: None,
                 enveloped: true,
+                earlier: None,
             });
             out.into()
         })

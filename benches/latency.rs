@@ -66,6 +66,7 @@ impl Memory {
                 partition_key: None,
                 arrival: made.arrival,
                 flaw: None,
+                earlier: None,
             });
         }
         (Self { shards: shards.into_iter().map(Into::into).collect(), times }, bytes)
@@ -168,6 +169,7 @@ fn deliver(source: &Arc<Memory>, latency: Duration, cores: usize) -> (f64, u64) 
             decoder: Arc::new(Decoder::new(decode)),
             tabulator: Tabulator::log_events(),
             registrar: None,
+            telemetry: firemain::telemetry::Telemetry::default(),
             settings,
         };
         let (_sender, stop) = watch::channel(false);

@@ -69,6 +69,21 @@ pub struct Record {
     pub arrival: Millis,
     /// What its source found wrong with it: it is rejected with this, whatever it holds.
     pub flaw: Option<Arc<str>>,
+    /// For one that was rejected before, and comes out of an error object now.
+    pub earlier: Option<Arc<Earlier>>,
+}
+
+/// What is known of a record from before, when it was rejected. `sequence`, partition key and arrival are those that it had
+/// then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its place in the error object, from 0.
+    pub index: u64,
+    /// How often it was tried to deliver it.
+    pub attempts: u32,
+    /// Where it came from, as far as the rejection says so.
+    pub shard: Option<Box<str>>,
+    pub stream: Option<Box<str>>,
 }
 
 /// Why a payload is in the error prefix. The text form is the `errorCode` and part of the key: never change one.
@@ -130,4 +145,6 @@ pub struct Rejection {
     /// The user record's, if its record is aggregated.
     pub partition_key: Option<Box<str>>,
     pub arrival: Millis,
+    /// As of its record.
+    pub earlier: Option<Arc<Earlier>>,
 }

@@ -28,4 +28,5 @@ pub mod service;
 pub mod source;
 pub mod store;
 pub mod table;
+pub mod telemetry;
 pub mod worker;

@@ -1,5 +1,7 @@
 //! How far a shard has been committed.
 
+mod indices;
+
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -7,6 +9,7 @@ use std::str::FromStr;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::indices::Indices;
 use crate::event::Millis;
 
 /// The place of a record in its shard: decimal digits without leading zeros, up to 128 of them and so wider than
@@ -74,10 +77,10 @@ impl fmt::Debug for SequenceNumber {
     }
 }
 
-/// How far a shard has been committed. It only ever moves forward, in the order of the variants.
+/// How far a shard has been committed. It only ever moves forward.
 ///
-/// Text form, as in snapshots: `trim_horizon`, `at 2024-03-22T05:00:00.000Z`, `after 4957…`, `end`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Text form, as in snapshots: `trim_horizon`, `at 2024-03-22T05:00:00.000Z`, `after 4957…`, `set 0-3 7`, `end`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Before the oldest record that the stream still holds.
     TrimHorizon,
@@ -85,12 +88,77 @@ pub enum Position {
     At(Millis),
     /// After this record.
     After(SequenceNumber),
+    /// These records, by their index, and no others: of files of which some records were left out. Never the first ones
+    /// alone, which are [`Position::After`].
+    Set(Indices),
     /// The shard is closed and everything in it is committed.
     End,
 }
 
+impl Position {
+    /// Where a file stands of which these records are done.
+    pub fn of(done: Indices) -> Self {
+        match done.are_first() {
+            Some(0) => Self::TrimHorizon,
+            Some(count) => Self::After((count - 1).into()),
+            None => Self::Set(done),
+        }
+    }
+
+    /// The records of a file that are done; `None` at its end, where all are.
+    pub fn done(&self) -> Option<Indices> {
+        match self {
+            Self::TrimHorizon | Self::At(_) => Some(Indices::default()),
+            Self::After(sequence) => Some(Indices::first(sequence.index().map_or(0, |index| index + 1))),
+            Self::Set(done) => Some(done.clone()),
+            Self::End => None,
+        }
+    }
+
+    /// What comes first in the order of positions.
+    fn stage(&self) -> u8 {
+        match self {
+            Self::TrimHorizon => 0,
+            Self::At(_) => 1,
+            Self::After(_) | Self::Set(_) => 2,
+            Self::End => 3,
+        }
+    }
+
+    /// How many records of a file are done.
+    fn count(&self) -> u64 {
+        match self {
+            Self::After(sequence) => sequence.index().map_or(u64::MAX, |index| index.saturating_add(1)),
+            Self::Set(done) => done.count(),
+            Self::TrimHorizon | Self::At(_) | Self::End => 0,
+        }
+    }
+}
+
+/// By how much is done.
+impl Ord for Position {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.stage().cmp(&other.stage()).then_with(|| match (self, other) {
+            (Self::At(a), Self::At(b)) => a.cmp(b),
+            (Self::After(a), Self::After(b)) => a.cmp(b),
+            (Self::Set(a), Self::Set(b)) => a.count().cmp(&b.count()).then_with(|| a.cmp(b)),
+            (Self::Set(_), Self::After(_)) => self.count().cmp(&other.count()).then(Ordering::Less),
+            (Self::After(_), Self::Set(_)) => self.count().cmp(&other.count()).then(Ordering::Greater),
+            _ => Ordering::Equal,
+        })
+    }
+}
+
+impl PartialOrd for Position {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no position: `trim_horizon`, `at <RFC 3339 time>`, `after <sequence number>` or `end`")]
+#[error(
+    "{0:?} is no position: `trim_horizon`, `at <RFC 3339 time>`, `after <sequence number>`, `set <ranges>` or `end`"
+)]
 pub struct BadPosition(String);
 
 impl fmt::Display for Position {
@@ -102,6 +170,7 @@ impl fmt::Display for Position {
                 None => Err(fmt::Error),
             },
             Self::After(sequence) => write!(f, "after {sequence}"),
+            Self::Set(done) => write!(f, "set {done}"),
             Self::End => f.write_str("end"),
         }
     }
@@ -121,6 +190,10 @@ impl FromStr for Position {
                     Ok(Self::At(time.timestamp_millis()))
                 }
                 Some(("after", digits)) => Ok(Self::After(digits.parse().map_err(|_| bad())?)),
+                Some(("set", done)) => {
+                    let done: Indices = done.parse().map_err(|_| bad())?;
+                    if done.are_first().is_some() { Err(bad()) } else { Ok(Self::Set(done)) }
+                }
                 _ => Err(bad()),
             },
         }
@@ -166,6 +239,11 @@ mod tests {
             Just(Position::TrimHorizon),
             (0i64..7_258_118_400_000).prop_map(Position::At),
             "0|[1-9][0-9]{0,128}".prop_map(|digits| Position::After(digits.parse().unwrap())),
+            prop::collection::vec(0u64..99, 1..9).prop_map(|indices| {
+                let mut done = Indices::default();
+                indices.into_iter().for_each(|index| done.insert(index));
+                Position::of(done)
+            }),
             Just(Position::End),
         ]
     }
@@ -175,7 +253,7 @@ mod tests {
         for text in ["", "01", "-1", "1a", " 1", "1 "] {
             assert!(text.parse::<SequenceNumber>().is_err(), "{text:?}");
         }
-        for text in ["", "latest", "after", "after x", "at noon", "END"] {
+        for text in ["", "latest", "after", "after x", "at noon", "END", "set", "set ", "set 0-5", "set 7-3"] {
             assert!(text.parse::<Position>().is_err(), "{text:?}");
         }
     }
@@ -187,9 +265,13 @@ mod tests {
             Position::At(1),
             Position::At(2),
             Position::After(9.into()),
-            Position::After(10.into()),
+            "set 0-5 7-12".parse().unwrap(),
+            "set 0-5 7-13".parse().unwrap(),
+            "set 0-1 3-15".parse().unwrap(),
+            Position::After(14.into()),
+            Position::After(15.into()),
             Position::End,
         ];
-        assert!(order.is_sorted());
+        assert!(order.is_sorted_by(|a, b| a < b));
     }
 }

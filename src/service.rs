@@ -30,6 +30,7 @@ use crate::table::library::{Library, LibraryError};
 use crate::table::tables::Tables;
 use crate::table::tabulate::Tabulator;
 use crate::table::{Column, Type};
+use crate::telemetry::Telemetry;
 use crate::worker::compute::Compute;
 use crate::worker::{self, Parts, Report, Settings};
 
@@ -92,7 +93,10 @@ async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Repo
                 warn!("{error}, while it was ending: what it had not committed is its successor's to read");
                 return Ok(Report::default());
             }
-            Err(error) if error.is_fenced() => warn!("{error}: starting again as a new worker"),
+            Err(error) if error.is_fenced() => {
+                parts.telemetry.metrics().fenced.add(1);
+                warn!("{error}: starting again as a new worker");
+            }
             Err(error) => return Err(RunError::Fatal(error.to_string())),
         }
     }
@@ -103,7 +107,7 @@ async fn build(
     tabulator: Arc<Tabulator>,
     drain: bool,
 ) -> Result<(Parts, Option<Arc<Progress>>), RunError> {
-    let (clock, patience) = (Clock::system(), Patience::default());
+    let (clock, patience, telemetry) = (Clock::system(), Patience::default(), Telemetry::default());
     let read_ahead = ReadAhead::new(READ_AHEAD);
     let aws = aws(config).await?;
     let opened = store::open(&config.destination, aws.as_ref()).map_err(fatal)?;
@@ -121,7 +125,7 @@ async fn build(
         (SourceConfig::Kinesis(stream), Some(aws)) => {
             let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, worker::LONGEST_IDLE);
             let connected = KinesisSource::connect(stream, aws, &clock, &patience, read_ahead, idle).await;
-            Arc::new(connected.map_err(fatal)?)
+            Arc::new(connected.map_err(fatal)?.telling(&telemetry))
         }
         (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
     };
@@ -161,8 +165,8 @@ async fn build(
         stuck_after: config.stuck_after,
         about: about(),
     };
-    let storage = Storage::new(opened.store, opened.attributes, clock, patience);
-    Ok((Parts { source, storage, decoder, tabulator, registrar, settings }, progress))
+    let storage = Storage::new(opened.store, opened.attributes, clock, patience).telling(&telemetry);
+    Ok((Parts { source, storage, decoder, tabulator, registrar, telemetry, settings }, progress))
 }
 
 fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>> {

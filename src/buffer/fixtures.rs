@@ -57,6 +57,7 @@ pub(crate) fn decoded(payloads: &[TestPayload]) -> Tabulated {
                 sequence,
                 partition_key,
                 enveloped,
+                earlier: None,
             });
         }
     }

@@ -145,6 +145,7 @@ fn rejections_are_lines_of_the_error_prefix_by_arrival() {
         sequence: 3.into(),
         partition_key: None,
         arrival,
+        earlier: None,
     };
     let rejections = vec![
         rejection(RejectionCode::EventInvalid, START + HOUR),

@@ -15,6 +15,7 @@ use tracing::debug;
 use crate::clock::Clock;
 use crate::retry::{GaveUp, Patience, Retry};
 use crate::store;
+use crate::telemetry::Telemetry;
 
 /// Past this an object is put in parts: one lost connection then costs one part, not the whole.
 const MULTIPART_BYTES: usize = 64 << 20;
@@ -36,6 +37,7 @@ pub struct Storage {
     attributes: bool,
     /// For [`UNDER_WAY`], in KiB.
     uploads: Arc<Semaphore>,
+    telemetry: Telemetry,
     pub clock: Clock,
     pub patience: Patience,
 }
@@ -59,20 +61,31 @@ pub struct Description {
 impl Storage {
     pub fn new(store: Arc<dyn ObjectStore>, attributes: bool, clock: Clock, patience: Patience) -> Self {
         let uploads = Arc::new(Semaphore::new(UNDER_WAY / KIB));
-        Self { store, attributes, uploads, clock, patience }
+        Self { store, attributes, uploads, telemetry: Telemetry::default(), clock, patience }
+    }
+
+    /// The same, telling of its puts and of what fails.
+    pub fn telling(self, telemetry: &Telemetry) -> Self {
+        Self { telemetry: telemetry.clone(), ..self }
     }
 
     /// Puts an object, whatever is there, until it is acknowledged.
     pub async fn put(&self, key: &Path, payload: PutPayload, description: &Description) -> Result<(), GaveUp> {
         self.retried(format!("put of {key}"), || async {
-            let _room = self.room(payload.content_length()).await;
-            if payload.content_length() > MULTIPART_BYTES && self.attributes {
-                return self.put_in_parts(key, payload.clone(), description).await;
-            }
-            let options = PutOptions { attributes: self.attributes(description), ..Default::default() };
-            self.store.put_opts(key, payload.clone(), options).await.map(drop)
+            let put = self.put_once(key, payload.clone(), description).await;
+            self.telemetry.metrics().puts.tried(put.is_ok());
+            put
         })
         .await
+    }
+
+    async fn put_once(&self, key: &Path, payload: PutPayload, about: &Description) -> object_store::Result<()> {
+        let _room = self.room(payload.content_length()).await;
+        if payload.content_length() > MULTIPART_BYTES && self.attributes {
+            return self.put_in_parts(key, payload, about).await;
+        }
+        let options = PutOptions { attributes: self.attributes(about), ..Default::default() };
+        self.store.put_opts(key, payload, options).await.map(drop)
     }
 
     /// A share of [`UNDER_WAY`] for one attempt; more than all of it is all of it.
@@ -106,7 +119,7 @@ impl Storage {
                 Ok(Answer::Exists)
             }
             Err(error) => {
-                retry.again(store::verdict(&error), &store::explain(&error)).await?;
+                self.failed(&error, retry).await?;
                 Ok(Answer::Unknown)
             }
         }
@@ -190,9 +203,15 @@ impl Storage {
                     retry.recovered();
                     return Ok(value);
                 }
-                Err(error) => retry.again(store::verdict(&error), &store::explain(&error)).await?,
+                Err(error) => self.failed(&error, &mut retry).await?,
             }
         }
+    }
+
+    /// After a request that failed: waits until it is time to try again, unless that is hopeless.
+    async fn failed(&self, error: &object_store::Error, retry: &mut Retry) -> Result<(), GaveUp> {
+        self.telemetry.metrics().store_errors.add(store::kind(error), 1);
+        retry.again(store::verdict(error), &store::explain(error)).await
     }
 }
 

@@ -37,7 +37,7 @@ pub use self::rejecter::Rejecter;
 use self::room::Room;
 use self::strict::Refusal;
 pub use self::time::{BadTimeField, TimeField};
-use crate::event::{Millis, Record, Rejection, RejectionCode};
+use crate::event::{Earlier, Millis, Record, Rejection, RejectionCode};
 use crate::gzip::is_gzip;
 use crate::partition::KeyLimits;
 use crate::position::SequenceNumber;
@@ -90,6 +90,8 @@ pub struct Payload {
     pub partition_key: Option<Box<str>>,
     /// Whether it was an envelope of CloudWatch Logs.
     pub enveloped: bool,
+    /// As of its record.
+    pub earlier: Option<Arc<Earlier>>,
 }
 
 /// What was seen: the books of a commit. Every event of every record is a row or in a rejection.
@@ -321,8 +323,10 @@ impl Decoder {
         let (log_group, log_stream, owner) =
             (append(head.log_group), head.log_stream.map(&mut append), head.owner.map(&mut append));
         let (sequence, partition_key) = (origin.sequence.clone(), origin.partition_key.map(Into::into));
-        let arrival = origin.arrival;
-        out.payloads.push(Payload { rows, log_group, log_stream, owner, arrival, sequence, partition_key, enveloped });
+        let (arrival, earlier) = (origin.arrival, origin.earlier.cloned());
+        let payload =
+            Payload { rows, log_group, log_stream, owner, arrival, sequence, partition_key, enveloped, earlier };
+        out.payloads.push(payload);
         Ok(())
     }
 }
@@ -365,12 +369,14 @@ struct Origin<'a> {
     arrival: Millis,
     /// The index of a user record in its aggregated record, from 0.
     user_record: Option<usize>,
+    earlier: Option<&'a Arc<Earlier>>,
 }
 
 impl<'a> Origin<'a> {
     fn of(record: &'a Record) -> Self {
-        let Record { data, sequence, partition_key, arrival, .. } = record;
-        Self { data, partition_key: partition_key.as_deref(), sequence, arrival: *arrival, user_record: None }
+        let Record { data, sequence, partition_key, arrival, earlier, .. } = record;
+        let (partition_key, earlier) = (partition_key.as_deref(), earlier.as_ref());
+        Self { data, partition_key, sequence, arrival: *arrival, user_record: None, earlier }
     }
 }
 
@@ -442,5 +448,6 @@ fn reject(out: &mut Decoded, origin: &Origin<'_>, code: RejectionCode, message: 
         sequence: origin.sequence.clone(),
         partition_key: origin.partition_key.map(Into::into),
         arrival: origin.arrival,
+        earlier: origin.earlier.cloned(),
     });
 }

@@ -1,7 +1,8 @@
 //! Payloads of other producers than CloudWatch Logs become rows: lines of text, and objects of JSON.
 //!
 //! An event's id is `<sequence number>-<n>`, n being the index of the event in its payload from 0, bad ones counted; of
-//! a user record `<sequence number>-<user record>-<n>`, with its index in the aggregated record. So it is the same
+//! a user record `<sequence number>-<user record>-<n>`, with its index in the aggregated record; of a payload that was
+//! rejected before, and is a part of its record perhaps, `<sequence number>-x<CRC-32C of the payload>-<n>`. So it is the same
 //! however often the record is read, and no other event of the stream has it.
 //!
 //! Decided here: a payload that isn't valid UTF-8, or is to be JSON and isn't, is rejected whole. Rows of small events
@@ -120,7 +121,7 @@ impl Plain {
             let at = error.valid_up_to();
             not_decodable(&format!("not valid UTF-8: byte 0x{:02x} at {at}", payload[at]))
         })?;
-        begin_id(origin, id);
+        begin_id(origin, payload, id);
         match form {
             Form::Lines => lines(text, origin, room, id, out)?,
             Form::Json => self.objects(text, origin, room, id, out)?,
@@ -190,13 +191,16 @@ fn lines(text: &str, origin: &Origin<'_>, room: &mut Room, id: &[u8], out: &mut 
 }
 
 /// What the ids of a payload's events begin with.
-fn begin_id(origin: &Origin<'_>, id: &mut Vec<u8>) {
+fn begin_id(origin: &Origin<'_>, payload: &[u8], id: &mut Vec<u8>) {
     id.clear();
     id.extend_from_slice(origin.sequence.as_str().as_bytes());
     id.push(b'-');
     if let Some(index) = origin.user_record {
         append_number(index, id);
         id.push(b'-');
+    }
+    if origin.earlier.is_some() {
+        write!(id, "x{:08x}-", crc32c::crc32c(payload)).expect("a vector takes what is written");
     }
 }
 

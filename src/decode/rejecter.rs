@@ -58,9 +58,9 @@ impl<'a> Rejecter<'a> {
             log_stream: Option<Cow<'h, str>>,
             log_events: [(); 0],
         }
-        let Payload { sequence, partition_key, arrival, .. } = payload;
-        let partition_key = partition_key.as_deref();
-        let origin = Origin { data: &NO_DATA, partition_key, sequence, arrival: *arrival, user_record: None };
+        let Payload { sequence, partition_key, arrival, earlier, .. } = payload;
+        let (partition_key, earlier) = (partition_key.as_deref(), earlier.as_ref());
+        let origin = Origin { data: &NO_DATA, partition_key, sequence, arrival: *arrival, user_record: None, earlier };
         if !payload.enveloped {
             return Self::as_they_are(code, &origin);
         }

@@ -21,7 +21,14 @@ pub(super) fn decoder_of(limit: usize, payloads: Payloads) -> Decoder {
 }
 
 pub(super) fn record(data: impl Into<Bytes>) -> Record {
-    Record { data: data.into(), sequence: 42.into(), partition_key: Some("key".into()), arrival: ARRIVAL, flaw: None }
+    Record {
+        data: data.into(),
+        sequence: 42.into(),
+        partition_key: Some("key".into()),
+        arrival: ARRIVAL,
+        flaw: None,
+        earlier: None,
+    }
 }
 
 pub(super) fn gzip(content: &[u8]) -> Vec<u8> {

@@ -389,6 +389,7 @@ fn rejections_are_lines_in_gzip() {
             sequence: i.into(),
             partition_key: Some("k".into()),
             arrival: START + (i as i64 * 31) % 1000,
+            earlier: None,
         })
         .collect();
     buffers.push(&Tables::log_events(), &mut Decoded { rejections, ..Decoded::default() }.into(), &place(), START);

@@ -236,6 +236,7 @@ mod tests {
                 partition_key: Some(made.partition_key.as_str().into()),
                 arrival: made.arrival,
                 flaw: None,
+                earlier: None,
             };
             let mut decoded = Decoded::default();
             assert_eq!(decoder.decode(&mut Scratch::default(), &[record], true, &mut decoded), 1);

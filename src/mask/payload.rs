@@ -128,6 +128,7 @@ mod tests {
             sequence: "1".parse().unwrap(),
             partition_key: Some("pw=x".into()),
             arrival: 0,
+            earlier: None,
         };
         masking.rejection(&mut Scratch::default(), &mut rejection);
         rejection

@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::event::{Record, ShardId};
-use crate::position::Position;
+use crate::position::{Indices, Position};
 use crate::retry::GaveUp;
 
 /// A shard as its source knows it now.
@@ -44,6 +44,14 @@ pub trait Source: std::fmt::Debug + Send + Sync + 'static {
     /// A reader of one shard, from a position that is not `end`.
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError>;
 
+    /// A record, or a part of it, is rejected again: one that has a [`crate::event::Earlier`], by its index.
+    fn rejected_again(&self, _shard: &ShardId, _index: u64) {}
+
+    /// Of shards that were read to their end, and that this source has not listed: whether it never will again.
+    fn is_gone(&self, _shard: &ShardId) -> bool {
+        !self.ends()
+    }
+
     /// The same for a look at a shard that another worker reads, which is not to notice. Whoever looks tries again.
     async fn peek(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {
         self.open(shard, from).await
@@ -73,6 +81,9 @@ pub struct Batch {
     pub expired: Option<Position>,
     /// The shard is closed and this was the last of it. No further call of `next` is made.
     pub at_end: bool,
+    /// Of a file of which some records may be left out: those that were done before this batch, by their index. `None`:
+    /// all that come before.
+    pub done: Option<Indices>,
     /// What these records hold of [`ReadAhead`], until they are decoded.
     pub hold: Option<Hold>,
 }

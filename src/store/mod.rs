@@ -130,6 +130,39 @@ pub fn verdict(error: &object_store::Error) -> Verdict {
     }
 }
 
+/// What went wrong, in one word: for counting.
+pub fn kind(error: &object_store::Error) -> &'static str {
+    use object_store::Error as E;
+    match (error, status(error)) {
+        (E::PermissionDenied { .. } | E::Unauthenticated { .. }, _) | (_, Some(401 | 403)) => "denied",
+        (E::NotFound { .. }, _) | (_, Some(404)) => "not_found",
+        (_, Some(429 | 503)) => "throttled",
+        (_, Some(409 | 412)) => "conflict",
+        (_, Some(408)) => "timeout",
+        (_, Some(500..)) => "server",
+        (_, Some(_)) => "refused",
+        (_, None) if credentials_verdict(error).is_some() => "credentials",
+        (_, None) => match io_kind(error) {
+            Some(std::io::ErrorKind::TimedOut) => "timeout",
+            Some(std::io::ErrorKind::StorageFull) => "disk_full",
+            _ => http_kind(error),
+        },
+    }
+}
+
+/// The same where there was no answer.
+fn http_kind(error: &object_store::Error) -> &'static str {
+    use object_store::client::{HttpError, HttpErrorKind as K};
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<HttpError>() {
+            return if error.kind() == K::Timeout { "timeout" } else { "connection" };
+        }
+        source = error.source();
+    }
+    "other"
+}
+
 /// On a local disk: what no waiting helps against. A full disk is waited for.
 fn io_verdict(error: &object_store::Error) -> Verdict {
     use std::io::ErrorKind as K;

@@ -202,7 +202,7 @@ mod tests {
         let decoder =
             Decoder::new(DecodeConfig { inflated_record_bytes: 1 << 20, longest_table: "apps".into(), keys, payloads });
         let sequence = "7".parse().unwrap();
-        let record = Record { data, sequence, partition_key: Some("k".into()), arrival: 5, flaw: None };
+        let record = Record { data, sequence, partition_key: Some("k".into()), arrival: 5, flaw: None, earlier: None };
         let mut out = Tabulated::default();
         let mut scratch = decode::Scratch::new();
         assert_eq!(decoder.decode(&mut scratch, &[record], true, &mut out.decoded), 1);

@@ -10,8 +10,8 @@ use futures::stream::FuturesOrdered;
 use super::compute::Compute;
 use super::shards::Tenure;
 use crate::decode::{self, Decoder};
-use crate::event::ShardId;
-use crate::position::Position;
+use crate::event::{Record, ShardId};
+use crate::position::{Indices, Position};
 use crate::source::Batch;
 use crate::table::tabulate::{self, Tabulated, Tabulator};
 
@@ -86,7 +86,7 @@ impl Decoding {
             let done = decoder.decode(&mut scratch.0, &batch.records, large, &mut out.decoded);
             tabulator.run(&mut scratch.1, &mut out);
             scratches.give(scratch);
-            let last = done.checked_sub(1).map(|last| Position::After(batch.records[last].sequence.clone()));
+            let last = behind(&batch.records[..done], batch.done.as_mut());
             // Told with the first part that moves the position, to be counted in the same commit.
             let expired = batch.expired.take_if(|_| last.is_some() || done == batch.records.len());
             if done < batch.records.len() {
@@ -103,6 +103,14 @@ impl Decoding {
         batch.clear();
         self.spares.give(batch);
     }
+}
+
+/// Where a shard stands behind some records; `None` behind none. `done`: as in [`Batch`]; moves along.
+fn behind(records: &[Record], done: Option<&mut Indices>) -> Option<Position> {
+    let last = records.last()?;
+    let Some(done) = done else { return Some(Position::After(last.sequence.clone())) };
+    records.iter().filter_map(|record| record.earlier.as_ref()).for_each(|earlier| done.insert(earlier.index));
+    Some(Position::of(done.clone()))
 }
 
 /// Memory that was used and is used again: touching fresh pages costs a good part of what decoding into them does.

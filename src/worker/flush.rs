@@ -1,11 +1,14 @@
 //! One flush: encode, stage, commit. Publishing goes on behind it.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::{Mutex, MutexGuard, Notify};
+use tokio::time::Instant;
 
 use super::WorkerError;
 use super::compute::Compute;
@@ -18,7 +21,8 @@ use crate::commit::publish;
 use crate::commit::snapshot::{PackId, PackState};
 use crate::commit::storage::Description;
 use crate::encode::{self, EncodeError, EncodeSettings, Object};
-use crate::partition::Partition;
+use crate::event::RejectionCode;
+use crate::partition::{Folder, Partition};
 
 /// Bytes of rows that are held twice while they are encoded, as rows and as pages, on all cores together. One large
 /// partition gets row groups of that size, which is what Athena and Trino read best.
@@ -32,6 +36,7 @@ pub struct Flush {
     pub id: PackId,
     pub rows: Vec<(Partition, PartitionRows)>,
     pub commit: Commit,
+    pub began: Instant,
 }
 
 /// A flush that is durable, and now to be published.
@@ -40,6 +45,10 @@ pub struct Committed {
     pub id: PackId,
     pub commit: Commit,
     pub objects: Vec<PackedObject>,
+    /// Rejections of each code.
+    pub by_code: BTreeMap<RejectionCode, u64>,
+    /// From the beginning of the flush.
+    pub took: Duration,
 }
 
 /// Lets one flush at a time encode, and one at a time commit, in their order: so the next one encodes while a slow store
@@ -84,7 +93,8 @@ pub async fn flush(
     flush: Flush,
     turns: &Turns,
 ) -> Result<Committed, WorkerError> {
-    let Flush { id, rows, mut commit } = flush;
+    let Flush { id, rows, mut commit, began } = flush;
+    let by_code = by_code(&rows);
     let encoded = encode_all(rows, settings, compute).await?;
     let _turn = turns.commit().await;
     let mut objects = pack_up(&id, encoded);
@@ -97,7 +107,17 @@ pub async fn flush(
         publish::publish(group, std::mem::take(&mut objects)).await?;
     }
     group.commit(&commit).await?;
-    Ok(Committed { id, commit, objects })
+    Ok(Committed { id, commit, objects, by_code, took: began.elapsed() })
+}
+
+fn by_code(rows: &[(Partition, PartitionRows)]) -> BTreeMap<RejectionCode, u64> {
+    let mut counts = BTreeMap::new();
+    for (partition, rows) in rows {
+        if let Folder::Errors { code, .. } = &partition.folder {
+            *counts.entry(*code).or_default() += rows.rows();
+        }
+    }
+    counts
 }
 
 /// Encodes on all cores at once, the largest partitions first, so that no core is left with one at the end.

@@ -13,8 +13,9 @@ pub mod policy;
 mod readers;
 mod registering;
 mod shards;
+mod telling;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,11 +43,12 @@ use crate::commit::tables::{self, TableState, TableStates};
 use crate::config::FlushConfig;
 use crate::decode::Counts;
 use crate::encode::EncodeSettings;
-use crate::event::ShardId;
+use crate::event::{Millis, ShardId};
 use crate::partition::{Folder, Partition};
 use crate::position::Position;
 use crate::retry::Retry;
 use crate::source::SourceError;
+use crate::telemetry::Telemetry;
 
 /// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
 /// begins then, or half an interval ago, so that who lags behind still fills its objects. No source should rest for longer
@@ -73,6 +75,7 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
         return Err(contradiction.into());
     }
     info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
+    parts.telemetry.joined();
     Worker::new(parts, states, group).run(stop).await
 }
 
@@ -81,6 +84,7 @@ type Joined<T> = Result<Result<T, WorkerError>, JoinError>;
 
 struct Worker {
     parts: Parts,
+    telemetry: Telemetry,
     group: Arc<Group>,
     budget: Arc<Budget>,
     encode: Arc<EncodeSettings>,
@@ -111,6 +115,8 @@ struct Worker {
     /// Expired positions that no flush has counted yet.
     expired: u64,
     flushes: u64,
+    /// Of each flush that is not visible yet, the arrival of its oldest record.
+    in_flight: BTreeMap<u64, Millis>,
     report: Report,
 }
 
@@ -153,6 +159,8 @@ impl Worker {
             stream: parts.source.stream().map(Into::into),
             encode: Arc::new(encode),
             tables,
+            telemetry: parts.telemetry.clone(),
+            in_flight: BTreeMap::new(),
             parts,
             group,
             budget,
@@ -199,6 +207,7 @@ impl Worker {
                 let surplus = std::mem::take(&mut self.surplus);
                 self.flush(reason, surplus);
             }
+            self.tell();
         }
         Ok(())
     }
@@ -260,6 +269,8 @@ impl Worker {
             return Ok(());
         }
         let batch = read.batch?;
+        let bytes = batch.records.iter().map(|record| record.data.len()).sum();
+        self.telemetry.read(&read.shard, batch.records.len(), bytes, batch.millis_behind);
         // The start has succeeded: state, shards and records could be reached.
         self.parts.storage.patience.relax(self.parts.settings.stuck_after);
         self.decoding.start(read.shard, read.tenure, batch);
@@ -275,6 +286,11 @@ impl Worker {
 
     fn buffer(&mut self, done: &mut Done) {
         let place = Place { shard: done.shard.clone(), stream: self.stream.clone() };
+        for rejection in &done.batch.decoded.rejections {
+            if let Some(earlier) = &rejection.earlier {
+                self.parts.source.rejected_again(&done.shard, earlier.index);
+            }
+        }
         let now = self.parts.storage.clock.now();
         self.buffers.push(&self.parts.tabulator.tables, &mut done.batch, &place, now);
         if let Some(position) = &done.expired {
@@ -351,13 +367,15 @@ impl Worker {
         let give_up = self.shards.give_up(give_up);
         for shard in &give_up {
             info!(%shard, "giving up: another worker is to have it");
+            self.telemetry.let_go(shard);
             self.readers.end(shard);
         }
         debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
         let (published, expired) = (std::mem::take(&mut self.published), std::mem::take(&mut self.expired));
+        self.in_flight.extend(taken.oldest_arrival.map(|arrival| (self.flushes, arrival)));
         let tables = taken.partitions.iter().filter_map(|(partition, _)| self.table_state(partition)).collect();
         let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired, tables };
-        let flush = Flush { id, rows: taken.partitions, commit };
+        let flush = Flush { id, rows: taken.partitions, commit, began: Instant::now() };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
         let compute = self.parts.settings.compute;
         let turns = self.turns.clone();
@@ -373,12 +391,15 @@ impl Worker {
     }
 
     fn committed(&mut self, committed: Joined<Committed>) -> Result<(), WorkerError> {
-        let Committed { id, commit, objects } = committed.expect("a flush does not panic")?;
+        let Committed { id, commit, objects, by_code, took } = committed.expect("a flush does not panic")?;
         if self.shards.committed(&commit.moves, &commit.give_up, self.group.seen().number) {
             // Until the next view nobody knows whether there are children.
             self.view = None;
             let ended = commit.moves.iter().filter(|step| step.to == Position::End);
             self.ownership.refresh(ended.map(|step| step.shard.clone()));
+        }
+        for step in commit.moves.iter().filter(|step| step.to == Position::End) {
+            self.telemetry.let_go(&step.shard);
         }
         self.weigh();
         let bytes: usize = objects.iter().map(|object| object.len()).sum();
@@ -387,6 +408,10 @@ impl Worker {
         self.report.counts += commit.counts;
         self.report.expired += commit.expired;
         self.report.commits += u64::from(!commit.moves.is_empty());
+        self.count(&commit, &by_code, took);
+        if objects.is_empty() {
+            self.in_flight.remove(&id.flush);
+        }
         self.report.objects += objects.len() as u64;
         self.report.bytes += bytes as u64;
         let group = Arc::clone(&self.group);
@@ -394,7 +419,7 @@ impl Worker {
             self.published.insert(id.clone());
         }
         let keys = objects.iter().map(|object| object.key.clone()).collect();
-        let published = (!objects.is_empty()).then_some(Published { id, keys });
+        let published = (!objects.is_empty()).then_some(Published { id, keys, bytes: bytes as u64 });
         self.publishing.spawn(async move {
             publish::publish(&group, objects).await?;
             // Off the state with this commit: nobody needs them, so they can wait.
@@ -407,6 +432,9 @@ impl Worker {
     fn published(&mut self, published: Joined<Option<Published>>) -> Result<(), WorkerError> {
         if let Some(published) = published.expect("publishing does not panic")? {
             debug!(pack = %published.id, "published");
+            self.in_flight.remove(&published.id.flush);
+            self.telemetry.metrics().objects.add(published.keys.len() as u64);
+            self.telemetry.metrics().bytes.add(published.bytes);
             if let Some(pack) = self.registering.begin(published) {
                 self.registered(pack);
             }

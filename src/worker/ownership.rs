@@ -246,11 +246,12 @@ impl Claiming {
     /// Shards of a snapshot that were not in what the source listed since then, nor in any listing for a while: so that
     /// one listing that is not whole does not make a shard forgotten, to be read again from its beginning.
     fn gone(&mut self, before: &Snapshot, listed: &[Shard]) -> BTreeSet<ShardId> {
-        // A file that is not there may come again, and is not to be read again.
-        if self.source.ends() {
-            return BTreeSet::new();
-        }
         let listed: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
+        if self.source.ends() {
+            // A file that is not there may come again, and is not to be read again.
+            let ended = before.shards.iter().filter(|(_, shard)| shard.has_ended()).map(|(id, _)| id);
+            return ended.filter(|id| !listed.contains(id) && self.source.is_gone(id)).cloned().collect();
+        }
         let missing = before.shards.keys().filter(|id| !listed.contains(id));
         let since = |id: &ShardId| (id.clone(), self.missing.get(id).copied().unwrap_or_else(Instant::now));
         self.missing = missing.map(since).collect();

@@ -17,6 +17,7 @@ use crate::source::{Source, SourceError};
 use crate::table::Schema;
 use crate::table::tables::Table;
 use crate::table::tabulate::Tabulator;
+use crate::telemetry::Telemetry;
 
 /// What a worker is made of.
 #[derive(Clone, Debug)]
@@ -27,6 +28,7 @@ pub struct Parts {
     pub tabulator: Arc<Tabulator>,
     /// Where partitions are registered, if anywhere.
     pub registrar: Option<Arc<Registrar>>,
+    pub telemetry: Telemetry,
     pub settings: Settings,
 }
 

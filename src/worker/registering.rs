@@ -24,6 +24,8 @@ const LAST: Duration = Duration::from_secs(10);
 pub struct Published {
     pub id: PackId,
     pub keys: Vec<String>,
+    /// Of all objects.
+    pub bytes: u64,
 }
 
 /// Packs that are published and wait for their partitions.
@@ -48,7 +50,7 @@ impl Registering {
     }
 
     /// Has the partitions of a pack registered. Returns the pack if it need not wait for that.
-    pub fn begin(&mut self, Published { id, keys }: Published) -> Option<PackId> {
+    pub fn begin(&mut self, Published { id, keys, .. }: Published) -> Option<PackId> {
         let Some(registrar) = self.registrar.clone() else { return Some(id) };
         registrar.add(keys.iter().map(String::as_str));
         let mut ending = self.ending.subscribe();

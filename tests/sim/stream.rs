@@ -280,7 +280,7 @@ impl Books for Stream {
             Position::TrimHorizon => true,
             Position::At(time) => record.arrival >= *time,
             Position::After(last) => record.sequence > number(last),
-            Position::End => false,
+            Position::Set(_) | Position::End => false,
         };
         let is_before = |record: &&Put| match to {
             Position::After(last) => record.sequence <= number(last),

@@ -179,6 +179,7 @@ impl World {
             decoder: Arc::new(Decoder::new(decode)),
             tabulator: Tabulator::log_events(),
             registrar: None,
+            telemetry: firemain::telemetry::Telemetry::default(),
             settings: process.parts.clone(),
         })
     }

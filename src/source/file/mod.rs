@@ -290,7 +290,7 @@ impl Sink for Reading {
         }
         self.bytes += found.data.len();
         let Found { data, partition_key, arrival, flaw } = found;
-        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival, flaw });
+        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival, flaw, earlier: None });
         Ok(())
     }
 

@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::Consumer;
 use crate::retry::{Patience, Retry, Verdict};
 use crate::source::{Shard, SourceError};
+use crate::telemetry::Telemetry;
 
 /// Between two looks at a consumer that is not active yet. The service takes 20 a second.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(500);
@@ -26,13 +27,15 @@ pub struct Api {
     pub calls: Arc<dyn Calls>,
     /// The stream's name.
     pub name: Arc<str>,
+    pub telemetry: Telemetry,
     clock: Clock,
     patience: Patience,
 }
 
 impl Api {
     pub fn new(calls: Arc<dyn Calls>, name: &str, clock: &Clock, patience: &Patience) -> Self {
-        Self { calls, name: name.into(), clock: clock.clone(), patience: patience.clone() }
+        let telemetry = Telemetry::default();
+        Self { calls, name: name.into(), telemetry, clock: clock.clone(), patience: patience.clone() }
     }
 
     /// The same where what is refused is refused at once.

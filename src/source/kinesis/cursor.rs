@@ -91,6 +91,7 @@ impl Cursor {
             Position::At(time) => Some(Begin::Time(*time)),
             // At the last record, not behind it: whether that is still there tells whether any were lost behind it.
             Position::After(sequence) => Some(Begin::Record(sequence.clone())),
+            Position::Set(_) => unreachable!("the shard of a stream is read in order"),
             Position::End => None,
         }
     }
@@ -161,6 +162,11 @@ impl Cursor {
         Ok(true)
     }
 
+    /// Counts what is throttled.
+    pub fn count(&self, error: &ApiError) {
+        self.api.telemetry.metrics().throttled.add(u64::from(error.is_throttled()));
+    }
+
     /// What an error means here, where the position is what was refused: for [`crate::retry::Retry::again`].
     pub fn explain(&self, error: &ApiError) -> (Verdict, String) {
         let (verdict, text) = (error.verdict, &error.text);
@@ -216,7 +222,7 @@ impl Cursor {
             .parse()
             .map_err(|error| SourceError::Fatal(format!("stream {}, {}: {error}", self.api.name, self.shard)))?;
         let (partition_key, arrival) = (partition_key.map(Into::into), arrival.unwrap_or(0));
-        Ok(Record { data, sequence, partition_key, arrival, flaw: None })
+        Ok(Record { data, sequence, partition_key, arrival, flaw: None, earlier: None })
     }
 }
 

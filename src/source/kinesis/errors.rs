@@ -28,6 +28,13 @@ impl ApiError {
         self.code.as_deref() == Some(code)
     }
 
+    /// Whether there were too many calls, or too much was read.
+    pub fn is_throttled(&self) -> bool {
+        let codes = ["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"];
+        codes.iter().any(|code| self.has_code(code))
+            || self.code.as_deref().is_some_and(|code| code.contains("Throttl"))
+    }
+
     /// What went wrong with a call that the service has not refused: it can heal by itself.
     pub fn passing(action: &'static str, text: impl Into<String>) -> Self {
         Self { action, code: None, message: None, verdict: Verdict::Transient, text: text.into() }

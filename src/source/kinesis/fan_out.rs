@@ -215,6 +215,7 @@ impl FanOutReader {
         if error.has_code("ResourceInUseException") {
             return self.is_in_use(error).await;
         }
+        self.cursor.count(&error);
         let (mut verdict, mut text) = self.cursor.explain(&error);
         if error.has_code("InvalidArgumentException") && self.continuation.take().is_some() {
             // It may be the continuation that is refused: next it is the position.

@@ -31,6 +31,7 @@ use crate::config::{Consumer, KinesisConfig, Mode, Start};
 use crate::event::ShardId;
 use crate::position::Position;
 use crate::retry::Patience;
+use crate::telemetry::Telemetry;
 
 /// What a look at a shard of another worker is expected to bring, in bytes.
 const PEEK_BYTES: usize = 1 << 20;
@@ -105,6 +106,12 @@ impl KinesisSource {
         }
         let consumer = self.api.consumer(&self.arn, consumer).await?;
         Ok(Self { consumer: Some(consumer.into()), ..self })
+    }
+
+    /// The same, telling of calls that are throttled.
+    pub fn telling(mut self, telemetry: &Telemetry) -> Self {
+        self.api.telemetry = telemetry.clone();
+        self
     }
 
     /// Other limits than those of the service: for servers that have others.

@@ -86,6 +86,7 @@ impl PollingReader {
         if self.cursor.is_gone(&error).await? {
             return Ok(());
         }
+        self.cursor.count(&error);
         let (verdict, text) = self.cursor.explain(&error);
         if error.has_code("ExpiredIteratorException") || error.verdict == Verdict::Refused {
             // It may be the iterator that is refused: keys that iterators are sealed with change.

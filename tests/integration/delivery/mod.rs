@@ -67,6 +67,7 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
         })),
         tabulator: Tabulator::log_events(),
         registrar: None,
+        telemetry: firemain::telemetry::Telemetry::default(),
         settings,
     }
 }

@@ -159,6 +159,7 @@ impl Reader for ScriptedReader {
                 partition_key: Some("k".into()),
                 arrival: START,
                 flaw: None,
+                earlier: None,
             })
             .collect();
         self.next += records.len();
