@@ -23,6 +23,7 @@ pub mod iso8601;
 pub mod mask;
 pub mod partition;
 pub mod position;
+pub mod replay;
 pub mod retry;
 pub mod service;
 pub mod source;

@@ -7,6 +7,7 @@ mod check_config;
 mod demo;
 mod generate;
 mod output;
+mod replay;
 mod run;
 mod schema;
 
@@ -19,7 +20,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 use self::output::print;
 use crate::config::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
-use crate::config::{self, Loaded, keys};
+use crate::config::{self, Loaded, Needs, keys};
 use crate::service;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
@@ -93,6 +94,9 @@ enum Command {
     /// Check a configuration, and show each value and where it was said
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ConfigArgs),
+    /// Deliver rejections again, out of the error prefix
+    #[command(after_help = replay::EXAMPLES)]
+    Replay(replay::ReplayArgs),
     /// Make realistic subscription records, for load tests and tries
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
@@ -132,6 +136,12 @@ pub struct Failure {
     code: u8,
 }
 
+impl From<service::RunError> for Failure {
+    fn from(error: service::RunError) -> Self {
+        Self { message: error.to_string(), code: error.exit_code() }
+    }
+}
+
 impl Failure {
     fn usage(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 2 }
@@ -166,6 +176,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     let result = match command {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Replay(args) => runtime.block_on(replay::run(args)),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
         Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
@@ -206,6 +217,11 @@ fn log_filter(text: &str) -> Result<String, String> {
 impl ConfigArgs {
     /// The configuration, of flags, environment and file.
     fn load(&self) -> Result<Loaded, Failure> {
+        self.load_for(Needs::Source)
+    }
+
+    /// The same for a command that may need less.
+    fn load_for(&self, needs: Needs) -> Result<Loaded, Failure> {
         let file = match &self.config {
             Some(path) => {
                 let name = path.display().to_string();
@@ -218,7 +234,7 @@ impl ConfigArgs {
             None => None,
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        config::load(self.flags(), std::env::vars_os(), file).map_err(|bad| Failure::usage(bad.to_string()))
+        config::load_for(needs, self.flags(), std::env::vars_os(), file).map_err(|bad| Failure::usage(bad.to_string()))
     }
 
     fn flags(&self) -> Layer {

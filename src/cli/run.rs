@@ -4,7 +4,7 @@ use clap::Args;
 use tracing::info;
 
 use super::{ConfigArgs, Failure};
-use crate::service::{self, RunError};
+use crate::service;
 
 #[derive(Debug, Args)]
 pub struct RunArgs {
@@ -17,10 +17,7 @@ pub struct RunArgs {
 
 pub async fn run(args: RunArgs) -> Result<(), Failure> {
     let loaded = args.config.load()?;
-    let report = service::run(&loaded, args.drain).await.map_err(|error| match error {
-        RunError::Usage(message) => Failure::usage(message),
-        other => Failure::fatal(other.to_string()),
-    })?;
+    let report = service::run(&loaded, args.drain).await?;
     let counts = report.counts;
     info!(
         records = counts.records,

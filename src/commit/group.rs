@@ -9,7 +9,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::{info, warn};
 
 use super::change::{Commit, Refused, Wanted};
-use super::log::Log;
+use super::log::{KEPT, Log};
 use super::member::{AdvanceError, Member, Seen};
 use super::pack::{self, BadPack, PackedObject};
 use super::peers::{About, AnnounceError, Peers};
@@ -48,6 +48,17 @@ impl From<AdvanceError> for GroupError {
     }
 }
 
+/// Where a group keeps its state.
+pub fn root(group: &str) -> Path {
+    Path::from("_firemain").join(group)
+}
+
+/// The newest state of a group, for somebody who only looks; `None` if it has none.
+pub async fn look(storage: &Storage, group: &str) -> Result<Option<Snapshot>, AdvanceError> {
+    let log = Log::new(storage.clone(), root(group).join("state"), KEPT);
+    log.look().await?.map(|entry| entry.snapshot()).transpose()
+}
+
 /// A worker's place in its group. Shared by its loop and its heartbeat. Whoever needs both locks takes `member` first.
 #[derive(Debug)]
 pub struct Group {
@@ -76,7 +87,7 @@ pub struct Joining<'a> {
 impl Group {
     /// Announces a new worker and adds it to the group.
     pub async fn join(storage: Storage, joining: Joining<'_>) -> Result<Self, GroupError> {
-        let root = Path::from("_firemain").join(joining.name);
+        let root = root(joining.name);
         let id = WorkerId::from(storage.clock.new_id());
         let mut peers =
             Peers::new(storage.clone(), root.clone().join("workers"), id.clone(), joining.about, joining.lease);

@@ -44,12 +44,21 @@ impl Log {
     /// The newest entry, if it is newer than one that is known by its number: only entries from that on are listed. With
     /// 0 everything is listed, and old entries are collected on the way.
     pub async fn head(&self, known: u64) -> Result<Option<Entry>, GaveUp> {
+        self.newest(known, known == 0).await
+    }
+
+    /// The newest entry, for somebody who only looks: nothing is collected.
+    pub async fn look(&self) -> Result<Option<Entry>, GaveUp> {
+        self.newest(0, false).await
+    }
+
+    async fn newest(&self, known: u64, collect: bool) -> Result<Option<Entry>, GaveUp> {
         let what = format!("reading the newest snapshot of {}", self.prefix);
         let mut retry = Retry::new(&self.storage.clock, &self.storage.patience, what);
         let mut unread = None;
         loop {
             let mut listed = self.listed(known).await?;
-            if known == 0 {
+            if collect {
                 self.collect(&listed).await?;
             }
             let Some((number, object)) = listed.pop().filter(|(number, _)| *number > known) else { return Ok(None) };

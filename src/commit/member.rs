@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::change::Refused;
-use super::log::Log;
+use super::log::{Entry, Log};
 use super::snapshot::{Attempt, BadSnapshot, Snapshot, WorkerId};
 use super::storage::Answer;
 use crate::broken::{Broken, is_broken};
@@ -203,13 +203,7 @@ impl Member {
     async fn look_from(&mut self, known: u64) -> Result<(), AdvanceError> {
         let asked = Instant::now();
         if let Some(entry) = self.log.head(known).await? {
-            let number = entry.number;
-            let snapshot = Snapshot::from_json(&entry.bytes);
-            let snapshot = snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?;
-            if snapshot.number != number {
-                return Err(AdvanceError::WrongNumber { number, told: snapshot.number });
-            }
-            self.saw(snapshot, asked);
+            self.saw(entry.snapshot()?, asked);
         } else {
             self.seen.send_modify(|seen| seen.asked = asked);
         }
@@ -219,6 +213,19 @@ impl Member {
     fn saw(&mut self, head: Snapshot, asked: Instant) {
         self.head = Arc::new(head);
         self.seen.send_replace(Seen { head: Arc::clone(&self.head), asked });
+    }
+}
+
+impl Entry {
+    /// What it holds.
+    pub fn snapshot(&self) -> Result<Snapshot, AdvanceError> {
+        let number = self.number;
+        let snapshot = Snapshot::from_json(&self.bytes);
+        let snapshot = snapshot.map_err(|error| AdvanceError::BadSnapshot { number, error })?;
+        if snapshot.number != number {
+            return Err(AdvanceError::WrongNumber { number, told: snapshot.number });
+        }
+        Ok(snapshot)
     }
 }
 

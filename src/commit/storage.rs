@@ -1,12 +1,13 @@
 //! The store below the destination, with the one way to retry: every call here either works or gives up for good.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, GetOptions, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    Attribute, Attributes, GetOptions, GetRange, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
     PutMultipartOptions, PutOptions, PutPayload,
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -151,6 +152,21 @@ impl Storage {
         .await
     }
 
+    /// Some bytes of an object as it was when it was listed; `None` when it is not there any more, or was written again.
+    pub async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Option<Bytes>, GaveUp> {
+        let key = &object.location;
+        self.retried(format!("get of {key}"), || async {
+            let range = Some(GetRange::Bounded(range.clone()));
+            let options = GetOptions { if_match: object.e_tag.clone(), range, ..Default::default() };
+            match self.store.get_opts(key, options).await {
+                Ok(found) => found.bytes().await.map(Some),
+                Err(object_store::Error::NotFound { .. } | object_store::Error::Precondition { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
     /// The objects directly or further below a prefix, after `offset` in the order of keys, sorted.
     pub async fn list(&self, prefix: &Path, offset: Option<&Path>) -> Result<Vec<ObjectMeta>, GaveUp> {
         self.retried(format!("list of {prefix}"), || async {
@@ -179,6 +195,18 @@ impl Storage {
             }
         })
         .await
+    }
+
+    /// Moves an object within the store: copies it, then deletes it. One that is not there any more was moved before.
+    pub async fn rename(&self, from: &Path, to: &Path) -> Result<(), GaveUp> {
+        self.retried(format!("copy of {from} to {to}"), || async {
+            match self.store.copy(from, to).await {
+                Err(error) if !matches!(error, object_store::Error::NotFound { .. }) => Err(error),
+                _ => Ok(()),
+            }
+        })
+        .await?;
+        self.delete_one(from.clone()).await
     }
 
     fn attributes(&self, description: &Description) -> Attributes {

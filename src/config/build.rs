@@ -7,15 +7,16 @@ use super::layers::{Layer, Origin, Setting, Value};
 use super::tables::PlacedRule;
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
-    GlueConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Problem, SourceConfig, TableConfig, values,
+    GlueConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Needs, Problem, SourceConfig, TableConfig,
+    values,
 };
 use crate::decode::{Payloads, Plain};
 use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
 
 /// Parses every value; `problems` are those that are known already.
-pub fn build(said: &Layer, rules: Vec<PlacedRule>, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
+pub fn build(said: &Layer, rules: Vec<PlacedRule>, needs: Needs, problems: Vec<Problem>) -> Result<Loaded, BadConfig> {
     let (tables, rules) = rules.into_iter().map(|rule| (rule.config, rule.origins)).unzip();
-    let mut builder = Builder { said, tables, problems };
+    let mut builder = Builder { said, tables, needs, problems };
     match builder.config() {
         Some(config) if builder.problems.is_empty() => Ok(Loaded { values: effective(said, &config), config, rules }),
         _ => Err(BadConfig::new(builder.problems)),
@@ -26,6 +27,7 @@ pub fn build(said: &Layer, rules: Vec<PlacedRule>, problems: Vec<Problem>) -> Re
 struct Builder<'s> {
     said: &'s Layer,
     tables: Vec<TableConfig>,
+    needs: Needs,
     problems: Vec<Problem>,
 }
 
@@ -88,6 +90,9 @@ impl Builder<'_> {
                 Some((path, why)) => self.wrong("source.file.paths", &format!("{path} is no glob: {why}")),
                 None => Some(SourceConfig::File(FileConfig { paths })),
             };
+        }
+        if self.needs == Needs::NoSource {
+            return Some(SourceConfig::None);
         }
         // A URL that is wrong was said to be so already.
         if !self.problems.iter().any(|problem| problem.subject == "--source") {
@@ -407,10 +412,12 @@ impl Builder<'_> {
 /// Each key with a value, as TOML, and where it was said.
 fn effective(said: &Layer, config: &Config) -> Vec<(&'static str, String, Origin)> {
     let source = match config.source {
-        SourceConfig::Kinesis(_) => "source.kinesis.",
-        SourceConfig::File(_) => "source.file.",
+        SourceConfig::Kinesis(_) => Some("source.kinesis."),
+        SourceConfig::File(_) => Some("source.file."),
+        SourceConfig::None => None,
     };
-    let counts = |key: &&Key| !key.path.starts_with("source.") || key.path.starts_with(source);
+    let is_of = |path: &str| source.is_some_and(|source| path.starts_with(source));
+    let counts = |key: &&Key| !key.path.starts_with("source.") || is_of(key.path);
     let values = KEYS.iter().filter(counts).filter_map(|key| {
         let (value, origin) = match said.get(key.path) {
             Some(Setting { value, origin }) => (value.clone(), origin.clone()),

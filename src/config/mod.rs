@@ -118,11 +118,28 @@ impl Loaded {
     }
 }
 
+/// What a command can't do without, beside a destination.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needs {
+    Source,
+    NoSource,
+}
+
 /// Puts flags, environment and file together, in this order, over the defaults.
 ///
 /// Of `environment` only the variables that begin with `FIREMAIN_` count; `file` is the file's name, for messages, and
 /// its text.
 pub fn load(
+    flags: Layer,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
+    file: Option<(&str, &str)>,
+) -> Result<Loaded, BadConfig> {
+    load_for(Needs::Source, flags, environment, file)
+}
+
+/// The same for a command that may need less.
+pub fn load_for(
+    needs: Needs,
     flags: Layer,
     environment: impl IntoIterator<Item = (OsString, OsString)>,
     file: Option<(&str, &str)>,
@@ -140,7 +157,7 @@ pub fn load(
         }
     };
     let said = layers::merge([flags, environment, file], &mut problems);
-    build::build(&said, rules.unwrap_or(rules_of_file), problems)
+    build::build(&said, rules.unwrap_or(rules_of_file), needs, problems)
 }
 
 /// A whole, valid configuration.
@@ -221,6 +238,8 @@ impl fmt::Display for Destination {
 pub enum SourceConfig {
     Kinesis(KinesisConfig),
     File(FileConfig),
+    /// None was said, for a command that can do without.
+    None,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

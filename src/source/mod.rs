@@ -3,8 +3,10 @@
 //! A [`Source`] knows its shards; a [`Reader`] reads one shard in order from a position. Both retry by themselves what
 //! can heal by itself (see [`crate::retry`]) and return an error only when a person is needed.
 
+pub mod errors;
 pub mod file;
 pub mod kinesis;
+pub mod thread;
 
 use std::sync::Arc;
 

@@ -72,7 +72,7 @@ fn how_payloads_are_read_is_said_by_keys_that_agree() {
         let file = format!("destination = \"memory:///\"\n[source.kinesis]\nstream = \"s\"\n{more}\n");
         from_file(&file).map(|loaded| match loaded.config.source {
             SourceConfig::Kinesis(config) => config.payloads,
-            SourceConfig::File(_) => unreachable!("the file names a stream"),
+            SourceConfig::File(_) | SourceConfig::None => unreachable!("the file names a stream"),
         })
     };
     let plain = Plain { log_group: "g".into(), log_stream: None, time_field: None };

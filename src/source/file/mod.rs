@@ -1,36 +1,32 @@
 //! Files in place of a stream: each file is a shard, its position the index of the last record done.
 
 mod content;
-mod members;
+pub(super) mod members;
 mod paths;
 mod progress;
 #[cfg(test)]
 mod tests;
-mod window;
+pub(super) mod window;
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Cursor, Read};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::task::spawn_blocking;
+use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use self::content::{Again, Content, Failed, Found, Sink};
 pub use self::paths::OpenError;
 pub use self::progress::Progress;
-use super::{Batch, Hold, ReadAhead, Reader, Shard, Source, SourceError};
+use self::window::Large;
+use super::thread::{self, OPEN_FILES, Outlet, Stopped};
+use super::{ReadAhead, Reader, Shard, Source, SourceError};
 use crate::event::{Millis, Record, ShardId};
 use crate::position::Position;
 
-/// Files that are read at once: each takes a thread.
-pub const OPEN_FILES: usize = 8;
-/// Records are handed on in batches of about so many bytes, to be decoded side by side.
-const BATCH_BYTES: usize = 512 << 10;
 /// Standard input is known again by its first bytes.
 const FINGERPRINT_BYTES: usize = 64 << 10;
 
@@ -44,7 +40,7 @@ pub struct FileSource {
     progress: Arc<Progress>,
     open: Arc<Semaphore>,
     /// Held by the one file, of those that are being read, that may have large windows.
-    large: Arc<Mutex<()>>,
+    large: Large,
 }
 
 #[derive(Clone, Debug)]
@@ -96,7 +92,7 @@ impl FileSource {
             read_ahead,
             progress,
             open: Arc::new(Semaphore::new(OPEN_FILES)),
-            large: Arc::default(),
+            large: Large::default(),
         })
     }
 
@@ -135,6 +131,12 @@ impl Input {
     }
 }
 
+impl From<Stopped> for Failed {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
 #[async_trait]
 impl Source for FileSource {
     fn id(&self) -> &str {
@@ -164,50 +166,15 @@ impl Source for FileSource {
             _ => 0,
         };
         let open = Arc::clone(&self.open).acquire_owned().await.expect("the semaphore is never closed");
-        let (sender, batches) = mpsc::channel(2);
+        let (name, progress, large) = (shard.to_string(), self.progress(), self.large.clone());
         let ends = matches!(input, Input::File(_));
-        let reading = Reading {
-            name: shard.to_string(),
-            done,
-            ends,
-            next: 0,
-            batch: Vec::new(),
-            bytes: 0,
-            read_ahead: self.read_ahead.clone(),
-            progress: self.progress(),
-            runtime: tokio::runtime::Handle::current(),
-            sender,
-            large: Arc::clone(&self.large),
-            _open: open,
-        };
-        spawn_blocking(move || reading.run(&input));
-        Ok(Box::new(FileReader { batches, at_tip: false }))
+        Ok(thread::start(open, &self.read_ahead, None, move |outlet| {
+            Reading { name, done, ends, next: 0, progress, large, outlet }.run(&input);
+        }))
     }
 }
 
-/// Hands on what the reading thread sends.
-#[derive(Debug)]
-struct FileReader {
-    batches: mpsc::Receiver<Result<Batch, SourceError>>,
-    /// The last batch was handed on.
-    at_tip: bool,
-}
-
-#[async_trait]
-impl Reader for FileReader {
-    async fn next(&mut self) -> Result<Batch, SourceError> {
-        match self.batches.recv().await {
-            Some(batch) => {
-                self.at_tip = batch.as_ref().is_ok_and(|batch| batch.at_tip);
-                batch
-            }
-            None if self.at_tip => std::future::pending().await,
-            None => Err(SourceError::Fatal("the thread that reads a file has ended".to_owned())),
-        }
-    }
-}
-
-/// Reads one file in a thread of its own. Ends when nobody takes its batches any more.
+/// Reads one file. Ends when nobody takes its records any more.
 struct Reading {
     name: String,
     /// Records that are committed already.
@@ -216,65 +183,44 @@ struct Reading {
     ends: bool,
     /// Index of the next record.
     next: u64,
-    batch: Vec<Record>,
-    bytes: usize,
-    read_ahead: ReadAhead,
     progress: Arc<Progress>,
-    runtime: tokio::runtime::Handle,
-    sender: mpsc::Sender<Result<Batch, SourceError>>,
-    large: Arc<Mutex<()>>,
-    _open: OwnedSemaphorePermit,
+    large: Large,
+    outlet: Outlet,
 }
 
 impl Reading {
     fn run(mut self, input: &Input) {
-        let name = self.name.clone();
-        let progress = Arc::clone(&self.progress);
-        let (large, held) = (Arc::clone(&self.large), RefCell::new(None));
-        // It guards no data that a panic could have left in pieces.
-        let turn = || {
-            held.borrow_mut().get_or_insert_with(|| large.lock().unwrap_or_else(PoisonError::into_inner));
-        };
-        let result = input.open().map_err(Failed::Io).and_then(|(bytes, modified)| {
+        let (name, progress, large) = (self.name.clone(), Arc::clone(&self.progress), self.large.clone());
+        let result = large.in_turn(|turn| {
+            let (bytes, modified) = input.open()?;
             let again = || {
                 info!(file = name, "a large gzip is checked before it is read");
                 input.open().map(|(bytes, _)| bytes)
             };
             let again: Option<Again<'_>> = self.ends.then_some(&again);
-            Content::new(progress.counting(bytes), modified, &turn, again).read(&mut self)
+            Content::new(progress.counting(bytes), modified, turn, again).read(&mut self)
         });
         match result {
-            Ok(()) if self.next < self.done => self.fail(SourceError::Fatal(format!(
+            Ok(()) if self.next < self.done => self.outlet.fail(SourceError::Fatal(format!(
                 "{}: it has {} records, but {} were read of it before: it is not the same any more; \
                  restore it, or deliver it under another `group`",
                 self.name, self.next, self.done
             ))),
-            Ok(()) => drop(self.send(true)),
+            Ok(()) => {
+                if let Ok(sent) = self.outlet.finish(self.ends) {
+                    self.progress.records(sent);
+                }
+            }
             Err(Failed::Stopped) => {}
-            Err(error @ Failed::Untrusted(_)) => self.fail(SourceError::Untrusted(format!("{}: {error}", self.name))),
+            Err(error @ Failed::Untrusted(_)) => {
+                self.outlet.fail(SourceError::Untrusted(format!("{}: {error}", self.name)));
+            }
             // What was read before is good, and goes first.
-            Err(error) if self.send(false).is_ok() => self.fail(SourceError::Fatal(format!("{}: {error}", self.name))),
+            Err(error) if self.pause().is_ok() => {
+                self.outlet.fail(SourceError::Fatal(format!("{}: {error}", self.name)));
+            }
             Err(_) => {}
         }
-    }
-
-    /// Nobody listens when the worker has ended: then nobody cares either.
-    fn fail(&self, error: SourceError) {
-        let _ = self.sender.blocking_send(Err(error));
-    }
-
-    /// Hands the batch on, when there is room for it.
-    fn send(&mut self, at_end: bool) -> Result<(), Failed> {
-        if self.batch.is_empty() && !at_end {
-            return Ok(());
-        }
-        let hold: Hold = self.runtime.block_on(self.read_ahead.hold(self.bytes));
-        self.bytes = 0;
-        self.progress.records(self.batch.len());
-        let records = std::mem::take(&mut self.batch);
-        let batch =
-            Batch { records, at_tip: at_end, at_end: at_end && self.ends, hold: Some(hold), ..Batch::default() };
-        self.sender.blocking_send(Ok(batch)).map_err(|_| Failed::Stopped)
     }
 }
 
@@ -285,16 +231,14 @@ impl Sink for Reading {
         if index < self.done {
             return Ok(());
         }
-        if !self.batch.is_empty() && self.bytes + found.data.len() > BATCH_BYTES {
-            self.send(false)?;
-        }
-        self.bytes += found.data.len();
         let Found { data, partition_key, arrival, flaw } = found;
-        self.batch.push(Record { data, sequence: index.into(), partition_key, arrival, flaw, earlier: None });
+        let record = Record { data, sequence: index.into(), partition_key, arrival, flaw, earlier: None };
+        self.progress.records(self.outlet.push(record)?);
         Ok(())
     }
 
     fn pause(&mut self) -> Result<(), Failed> {
-        self.send(false)
+        self.progress.records(self.outlet.send()?);
+        Ok(())
     }
 }

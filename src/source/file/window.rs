@@ -1,6 +1,8 @@
 //! A moving window over the bytes of a file: as much as one JSON value needs, and no more than a bound.
 
+use std::cell::RefCell;
 use std::io::Read;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// The least that is read at once.
 const STEP: usize = 1 << 20;
@@ -10,6 +12,21 @@ const SMALL: usize = 4 << 20;
 
 /// Called before a window grows large, any number of times: returns when it may.
 pub type Turn<'t> = &'t dyn Fn();
+
+/// Lets one window at a time be large.
+#[derive(Clone, Debug, Default)]
+pub struct Large(Arc<Mutex<()>>);
+
+impl Large {
+    /// Reads with a [`Turn`], which lasts until it is done.
+    pub fn in_turn<T>(&self, read: impl FnOnce(Turn<'_>) -> T) -> T {
+        let held = RefCell::new(None);
+        // It guards no data that a panic could have left in pieces.
+        read(&|| {
+            held.borrow_mut().get_or_insert_with(|| self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        })
+    }
+}
 
 pub struct Window<'t, R> {
     input: R,

@@ -1,0 +1,133 @@
+//! Where the error objects of a replay are, and where they go when they are done.
+
+use object_store::path::Path;
+
+use crate::config::{Config, Destination};
+use crate::source::errors::REPLAYED;
+
+/// A folder of error objects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// What the store is opened at.
+    pub store: Destination,
+    /// Below it.
+    pub folder: Path,
+    /// What a key below the store loses at its beginning when it moves to `replayed/`.
+    strip: Path,
+}
+
+impl Place {
+    /// Of our own error prefix, `replayed/` is beside it, below the destination; of any other folder, beside that.
+    ///
+    /// # Errors
+    /// Why nothing can be replayed from there.
+    pub fn new(from: &Destination, config: &Config) -> Result<Self, String> {
+        let (lake, errors) = (&config.destination, Path::from(config.errors.prefix.as_str()));
+        let (top, folder) = match from {
+            Destination::Memory => return Err("nothing is in a memory that begins with this run".to_owned()),
+            Destination::S3 { bucket, prefix } => (Some(bucket), Path::from(prefix.as_str())),
+            Destination::File { folder } => (None, Path::from(folder.to_string_lossy().as_ref())),
+        };
+        if folder.parts().any(|part| part.as_ref() == REPLAYED) {
+            return Err(format!(
+                "what lies in a folder {REPLAYED}/ was delivered already: move it elsewhere to deliver it once more"
+            ));
+        }
+        if let Some(below) = below(lake, top, &folder) {
+            if below.prefix_matches(&errors) {
+                return Ok(Self { store: lake.clone(), folder: below, strip: errors });
+            }
+            if errors.prefix_matches(&below) {
+                return Err(format!("it has tables and state too: name the error prefix, {lake}/{errors}/"));
+            }
+        }
+        let parts: Vec<_> = folder.parts().collect();
+        let Some((last, parents)) = parts.split_last() else {
+            return Ok(Self { store: from.clone(), folder: Path::default(), strip: Path::default() });
+        };
+        let parent = Path::from_iter(parents.iter().cloned());
+        let store = match top {
+            Some(bucket) => Destination::S3 { bucket: bucket.clone(), prefix: parent.to_string() },
+            None => Destination::File { folder: format!("/{parent}").into() },
+        };
+        Ok(Self { store, folder: Path::from_iter([last.clone()]), strip: Path::default() })
+    }
+
+    /// Where an object goes when everything out of it is committed.
+    pub fn replayed(&self, key: &Path) -> Path {
+        let rest: Vec<_> = key.prefix_match(&self.strip).map(Iterator::collect).unwrap_or_default();
+        Path::from(REPLAYED).parts().chain(rest).collect()
+    }
+}
+
+/// Where a folder is below the lake; `None` if it is not.
+fn below(lake: &Destination, bucket: Option<&String>, folder: &Path) -> Option<Path> {
+    let root = match (lake, bucket) {
+        (Destination::S3 { bucket: lake, prefix }, Some(bucket)) if lake == bucket => Path::from(prefix.as_str()),
+        (Destination::File { folder }, None) => Path::from(folder.to_string_lossy().as_ref()),
+        _ => return None,
+    };
+    folder.prefix_match(&root).map(Iterator::collect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Needs, layers::Layer, values};
+
+    fn place(lake: &str, from: &str) -> Result<Place, String> {
+        let file = format!("destination = \"{lake}\"\n");
+        let loaded = config::load_for(Needs::NoSource, Layer::new(), [], Some(("c", &file))).unwrap();
+        Place::new(&values::destination(from).unwrap(), &loaded.config)
+    }
+
+    fn told(place: &Place, key: &str) -> (String, String, String) {
+        let replayed = place.replayed(&Path::from(key));
+        (place.store.to_string(), place.folder.to_string(), replayed.to_string())
+    }
+
+    fn three(a: &str, b: &str, c: &str) -> (String, String, String) {
+        (a.to_owned(), b.to_owned(), c.to_owned())
+    }
+
+    #[test]
+    fn the_error_prefix_moves_to_a_folder_beside_it_whichever_part_of_it_is_named() {
+        for (lake, from) in
+            [("s3://lake/logs", "s3://lake/logs/errors/"), ("file:///var/lake", "file:///var/lake/errors")]
+        {
+            let place = place(lake, from).unwrap();
+            let key = "errors/error=Event.Invalid/dt=2024-03-22/hour=05/w-1-0.json.gz";
+            assert_eq!(told(&place, key), three(lake, "errors", &key.replace("errors/", "replayed/")));
+        }
+        let place = place("s3://lake/logs", "s3://lake/logs/errors/error=Event.Invalid").unwrap();
+        assert_eq!(
+            told(&place, "errors/error=Event.Invalid/x"),
+            three("s3://lake/logs", "errors/error=Event.Invalid", "replayed/error=Event.Invalid/x")
+        );
+    }
+
+    #[test]
+    fn other_folders_move_to_a_folder_beside_them() {
+        let place = |from| place("s3://lake/logs", from).unwrap();
+        assert_eq!(
+            told(&place("s3://fh/a/processing-failed/"), "processing-failed/2024/x"),
+            three("s3://fh/a", "processing-failed", "replayed/processing-failed/2024/x")
+        );
+        assert_eq!(told(&place("s3://fh"), "2024/x"), three("s3://fh", "", "replayed/2024/x"));
+        assert_eq!(
+            told(&place("s3://lake/firehose"), "firehose/x"),
+            three("s3://lake", "firehose", "replayed/firehose/x")
+        );
+    }
+
+    #[test]
+    fn the_whole_lake_and_what_was_replayed_are_refused() {
+        let refused = |from| place("s3://lake/logs", from).unwrap_err();
+        for whole in ["s3://lake/logs", "s3://lake"] {
+            let why = place("s3://lake/logs", whole);
+            assert!(whole == "s3://lake" || why.unwrap_err().contains("s3://lake/logs/errors/"));
+        }
+        assert!(refused("s3://lake/logs/replayed/error=X").contains("delivered already"));
+        assert!(refused("memory:///").contains("memory"));
+    }
+}
