@@ -10,6 +10,8 @@ mod output;
 mod replay;
 mod run;
 mod schema;
+mod status;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -94,6 +96,12 @@ enum Command {
     /// Check a configuration, and show each value and where it was said
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ConfigArgs),
+    /// Show how a group stands: shards, workers, lag, and what is wrong
+    #[command(after_help = status::EXAMPLES)]
+    Status(status::StatusArgs),
+    /// Compare what was read with what the lake holds: the proof, or the first difference
+    #[command(after_help = verify::EXAMPLES)]
+    Verify(verify::VerifyArgs),
     /// Deliver rejections again, out of the error prefix
     #[command(after_help = replay::EXAMPLES)]
     Replay(replay::ReplayArgs),
@@ -176,6 +184,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
     let result = match command {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::Status(args) => runtime.block_on(status::run(args)),
+        Command::Verify(args) => runtime.block_on(verify::run(args)),
         Command::Replay(args) => runtime.block_on(replay::run(args)),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
         Command::Schema(args) => schema::run(&args),

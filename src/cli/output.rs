@@ -49,7 +49,12 @@ pub fn painted(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// A cell of a [`Table`].
+/// `1 object`, `2 objects`.
+pub fn counted(count: u64, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
+/// A cell of a [`table`].
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -68,7 +73,7 @@ impl<T: Into<String>> From<T> for Cell {
     }
 }
 
-/// A column of a [`Table`].
+/// A column of a [`table`].
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
     head: &'static str,

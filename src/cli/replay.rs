@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, NaiveDate, Utc};
 use clap::Args;
 
-use super::output::{self, Cell, Column, Form, POOR, table};
+use super::output::{self, Cell, Column, Form, POOR, counted, table};
 use super::{ConfigArgs, Failure};
 use crate::clock::Clock;
 use crate::config::{Destination, Needs, values};
@@ -88,15 +88,15 @@ fn told(report: &Report, plan: &Plan) -> String {
     }
     let mut text = if codes.is_empty() { String::new() } else { format!("{}\n", summary(codes)) };
     let done = match (dry_run, &plan.to_stream) {
-        (true, _) => format!("{events} events would be rows; nothing was written"),
+        (true, _) => format!("{} would be delivered; nothing was written", counted(*events, "event")),
         (false, Some(stream)) => format!("the payloads are on {stream}"),
-        (false, None) => format!("{events} events are rows now"),
+        (false, None) => format!("{} delivered", counted(*events, "event")),
     };
-    text.push_str(&format!("{objects} objects{others}: {done}"));
+    text.push_str(&format!("{}{others}: {done}", counted(*objects, "object")));
     match (dry_run, moved) {
         (true, _) => {}
         (false, 0) => text.push_str(", no object moved"),
-        (false, moved) => text.push_str(&format!(", {moved} objects moved to replayed/")),
+        (false, moved) => text.push_str(&format!(", {} moved to replayed/", counted(*moved, "object"))),
     }
     text.push_str(if *stopped { ".\nIt was stopped: run it again to go on.\n" } else { ".\n" });
     text

@@ -36,6 +36,8 @@ pub struct Commit {
     pub expired: u64,
     /// The tables that the pack has rows of.
     pub tables: TableStates,
+    /// The time of day, for people who look at the state.
+    pub now: Option<Millis>,
 }
 
 /// What a worker wants to claim.
@@ -105,7 +107,7 @@ impl Snapshot {
         let is_first = self.shards.is_empty() && self.forgot == 0;
         for shard in known.iter().filter(is_new) {
             let position = if is_first { start.clone() } else { Position::TrimHorizon };
-            let state = ShardState { position, owner: None, parents: shard.parents.clone() };
+            let state = ShardState { position, owner: None, parents: shard.parents.clone(), committed: None };
             shards.insert(shard.id.clone(), state);
         }
         let is_left = |pack: &&mut PackState| !workers.contains_key(&pack.publisher) && !is_broken(Broken::ForgetPacks);
@@ -152,6 +154,7 @@ impl Snapshot {
                 return Err(Refused::Moved { shard: step.shard.clone(), committed, began });
             }
             shard.position = step.to.clone();
+            shard.committed = commit.now;
             if step.to == Position::End {
                 shard.owner = None;
             }
@@ -172,7 +175,7 @@ impl Snapshot {
         if let Some(pack) = &commit.pack {
             totals.objects += pack.objects;
             totals.bytes += pack.bytes;
-            next.packs.push(pack.clone());
+            next.packs.push(PackState { committed: commit.now, ..pack.clone() });
         }
         if next == *self { Err(Refused::Nothing) } else { Ok(next) }
     }
@@ -202,7 +205,7 @@ impl Snapshot {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::commit::snapshot::Totals;
 
@@ -239,7 +242,7 @@ pub(super) mod tests {
     }
 
     pub fn pack(id: &str, publisher: u128) -> PackState {
-        PackState { id: id.parse().unwrap(), publisher: worker(publisher), objects: 2, bytes: 10 }
+        PackState { id: id.parse().unwrap(), publisher: worker(publisher), objects: 2, bytes: 10, committed: None }
     }
 
     #[test]

@@ -112,6 +112,9 @@ pub struct ShardState {
     pub position: Position,
     pub owner: Option<WorkerId>,
     pub parents: Vec<ShardId>,
+    /// When its position was moved last, by the clock of who did: for people, nothing is decided by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Millis>,
 }
 
 impl ShardState {
@@ -139,6 +142,9 @@ pub struct PackState {
     pub publisher: WorkerId,
     pub objects: u64,
     pub bytes: u64,
+    /// When it was committed, by the clock of who did: for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub committed: Option<Millis>,
 }
 
 /// Sums over the life of the group.
@@ -229,6 +235,13 @@ mod tests {
         let golden = include_str!("../../tests/golden/state-v1.json").trim_end();
         assert_eq!(String::from_utf8(state.to_json()).unwrap(), golden);
         assert_eq!(Snapshot::from_json(golden.as_bytes()).unwrap(), state);
+
+        // What came later is left out where it is not known.
+        state.shards.values_mut().for_each(|shard| shard.committed = Some(7));
+        state.packs.iter_mut().for_each(|pack| pack.committed = Some(7));
+        let json = String::from_utf8(state.to_json()).unwrap();
+        assert_eq!(json.replace(",\"committed\":7", ""), golden);
+        assert_eq!(Snapshot::from_json(json.as_bytes()).unwrap(), state);
     }
 
     #[test]

@@ -152,6 +152,21 @@ impl Storage {
         .await
     }
 
+    /// What an object says of itself; `None` when it is not there, or the store keeps no such thing.
+    pub async fn attributes_of(&self, key: &Path) -> Result<Option<Attributes>, GaveUp> {
+        if !self.attributes {
+            return Ok(None);
+        }
+        self.retried(format!("head of {key}"), || async {
+            match self.store.get_opts(key, GetOptions { head: true, ..Default::default() }).await {
+                Ok(found) => Ok(Some(found.attributes)),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+        .await
+    }
+
     /// Some bytes of an object as it was when it was listed; `None` when it is not there any more, or was written again.
     pub async fn get_range(&self, object: &ObjectMeta, range: Range<u64>) -> Result<Option<Bytes>, GaveUp> {
         let key = &object.location;

@@ -139,7 +139,8 @@ impl Putting<'_> {
     }
 
     async fn commit(&mut self) -> Result<(), RunError> {
-        let commit = Commit { moves: std::mem::take(&mut self.moves), ..Commit::default() };
+        let commit =
+            Commit { moves: std::mem::take(&mut self.moves), now: Some(self.clock().now()), ..Commit::default() };
         self.group.commit(&commit).await.map_err(fatal)
     }
 

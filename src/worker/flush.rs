@@ -101,7 +101,8 @@ pub async fn flush(
     if !objects.is_empty() {
         let bytes = group.stage(&id, &objects).await?;
         let publisher = group.id().clone();
-        commit.pack = Some(PackState { id: id.clone(), publisher, objects: objects.len() as u64, bytes });
+        commit.pack =
+            Some(PackState { id: id.clone(), publisher, objects: objects.len() as u64, bytes, committed: None });
     }
     if is_broken(Broken::PublishBeforeCommit) {
         publish::publish(group, std::mem::take(&mut objects)).await?;

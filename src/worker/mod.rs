@@ -374,7 +374,8 @@ impl Worker {
         let (published, expired) = (std::mem::take(&mut self.published), std::mem::take(&mut self.expired));
         self.in_flight.extend(taken.oldest_arrival.map(|arrival| (self.flushes, arrival)));
         let tables = taken.partitions.iter().filter_map(|(partition, _)| self.table_state(partition)).collect();
-        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired, tables };
+        let now = Some(self.parts.storage.clock.now());
+        let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired, tables, now };
         let flush = Flush { id, rows: taken.partitions, commit, began: Instant::now() };
         let (group, encode) = (Arc::clone(&self.group), Arc::clone(&self.encode));
         let compute = self.parts.settings.compute;

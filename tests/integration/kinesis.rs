@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, StreamStatus};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType, StreamStatus};
 use ferrokinesis::store::StoreOptions;
 use ferrokinesis::{create_app, serve_plain_http};
 use firemain::generate::Made;
@@ -64,6 +64,27 @@ impl KinesisServer {
             let answer = self.client.put_records().stream_name(stream).set_records(Some(entries)).send().await.unwrap();
             assert_eq!(answer.failed_record_count.unwrap_or(0), 0);
         }
+    }
+}
+
+impl KinesisServer {
+    /// What all records of a stream hold.
+    pub async fn payloads(&self, stream: &str) -> Vec<Vec<u8>> {
+        let mut payloads = Vec::new();
+        for shard in self.client.list_shards().stream_name(stream).send().await.unwrap().shards.unwrap() {
+            let begin = self.client.get_shard_iterator().stream_name(stream).shard_id(shard.shard_id);
+            let begin = begin.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap();
+            let mut iterator = begin.shard_iterator;
+            loop {
+                let page = self.client.get_records().set_shard_iterator(iterator).send().await.unwrap();
+                if page.records.is_empty() {
+                    break;
+                }
+                payloads.extend(page.records.into_iter().map(|record| record.data.into_inner()));
+                iterator = page.next_shard_iterator;
+            }
+        }
+        payloads
     }
 }
 

@@ -44,7 +44,7 @@ fn position(at: u8, records: u8) -> Position {
 }
 
 fn listed(pack: PackId, publisher: Id) -> PackState {
-    PackState { id: pack, publisher: worker(publisher), objects: 0, bytes: 0 }
+    PackState { id: pack, publisher: worker(publisher), objects: 0, bytes: 0, committed: None }
 }
 
 /// A snapshot as the code has it, without numbers and attempts, which no change looks at.
@@ -53,7 +53,12 @@ fn stored(snapshot: &Snapshot, records: u8) -> Stored {
     SOURCE.clone_into(&mut stored.source);
     for n in 0..SHARDS {
         let owner = (snapshot.owner[n] != NOBODY).then(|| worker(snapshot.owner[n]));
-        let state = ShardState { position: position(snapshot.position[n], records), owner, parents: Vec::new() };
+        let state = ShardState {
+            position: position(snapshot.position[n], records),
+            owner,
+            parents: Vec::new(),
+            committed: None,
+        };
         stored.shards.insert(shard(n), state);
     }
     for id in (0..8).filter(|id| snapshot.members & (1 << id) != 0) {

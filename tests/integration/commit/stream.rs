@@ -137,7 +137,7 @@ impl Worker {
         if !objects.is_empty() {
             let bytes = self.group.stage(&id, &objects).await?;
             let publisher = self.group.id().clone();
-            commit.pack = Some(PackState { id, publisher, objects: objects.len() as u64, bytes });
+            commit.pack = Some(PackState { id, publisher, objects: objects.len() as u64, bytes, committed: None });
         }
         Ok((commit, objects))
     }
