@@ -15,6 +15,10 @@ test *args:
 test-services *args:
     tests/services/run {{ args }}
 
+# The status page in Chromium: what it shows, hostile names, contrast, phones, keys. Needs Node.js; Chromium is installed.
+test-page *args:
+    tests/page/run {{ args }}
+
 # So many random histories of whole workers over a simulated stream and bucket; a failure prints its seed.
 # Past some thousands, `just sim 200000 --release` is faster in spite of the build.
 sim seeds="2000" *args:
