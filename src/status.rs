@@ -21,6 +21,8 @@ use crate::source::{Source, SourceError};
 
 /// A pack is published within seconds, or somebody is in trouble.
 const OLD_PACK: Duration = Duration::from_secs(600);
+/// S3 says in whole seconds when an object was written.
+const RESOLUTION: Millis = 1000;
 /// Shards that are asked at once for what they have behind their position.
 const LOOKS: usize = 16;
 /// How long one of them may take.
@@ -311,7 +313,7 @@ fn workers(
                 pid: says.pid,
                 version: says.version.clone(),
                 heartbeat_age: age,
-                alive: age.is_some_and(|age| age < millis(lease)),
+                alive: age.is_some_and(|age| age < millis(lease) + RESOLUTION),
                 member: members.contains_key(id),
                 shards: members.get(id).copied().unwrap_or(0),
             }
@@ -345,7 +347,7 @@ mod tests {
         state.packs.push(pack(&format!("{}-1", worker(1)), 1));
         state.packs[0].committed = Some(NOW - millis(OLD_PACK) + 1);
         let lags = BTreeMap::from([("a".into(), Ok(60_000)), ("b".into(), Ok(0))]);
-        let status = Status::of(Some(&state), &beats(&[(1, 29_999)]), lags, QUESTION, NOW);
+        let status = Status::of(Some(&state), &beats(&[(1, 30_999)]), lags, QUESTION, NOW);
         assert_eq!(status.problems, []);
         assert_eq!((status.workers[0].shards, status.shards[0].millis_behind), (2, Some(60_000)));
     }
@@ -357,7 +359,7 @@ mod tests {
         state.packs.push(pack(&id, 1));
         state.packs[0].committed = Some(NOW - millis(OLD_PACK));
         let lags = BTreeMap::from([("a".into(), Ok(60_001)), ("b".into(), Err("denied".to_owned()))]);
-        let status = Status::of(Some(&state), &beats(&[(1, 30_000), (2, 0)]), lags, QUESTION, NOW);
+        let status = Status::of(Some(&state), &beats(&[(1, 31_000), (2, 0)]), lags, QUESTION, NOW);
         let wrong = [
             Problem::NoLiveWorker,
             Problem::OldPack { id, age: millis(OLD_PACK) },

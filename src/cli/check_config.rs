@@ -64,22 +64,26 @@ mod tests {
         let environment = [("FIREMAIN_FLUSH__OPEN_PARTITIONS".into(), "7".into())];
         let loaded = config::load(Layer::new(), environment, Some(("c.toml", file))).unwrap();
         let expected = "\
-key                           value         from
-group                         \"default\"     default
-lease_timeout                 \"30s\"         default
-shutdown_timeout              \"110s\"        default
-stuck_after                   \"10m\"         default
-destination                   \"memory:///\"  c.toml:1:1
-source.file.paths             [\"a b\"]       c.toml:3:1
-flush.interval                \"5m\"          default
-flush.buffer_bytes            \"256MiB\"      default
-flush.object_bytes            \"128MiB\"      default
-flush.open_partitions         7             FIREMAIN_FLUSH__OPEN_PARTITIONS
-format.kind                   \"parquet\"     default
-format.compression            \"zstd\"        default
-format.level                  3             default
-errors.prefix                 \"errors\"      default
-limits.inflated_record_bytes  \"64MiB\"       default
+key                           value             from
+group                         \"default\"         default
+lease_timeout                 \"30s\"             default
+shutdown_timeout              \"110s\"            default
+stuck_after                   \"10m\"             default
+destination                   \"memory:///\"      c.toml:1:1
+source.file.paths             [\"a b\"]           c.toml:3:1
+flush.interval                \"5m\"              default
+flush.buffer_bytes            \"256MiB\"          default
+flush.object_bytes            \"128MiB\"          default
+flush.open_partitions         7                 FIREMAIN_FLUSH__OPEN_PARTITIONS
+format.kind                   \"parquet\"         default
+format.compression            \"zstd\"            default
+format.level                  3                 default
+errors.prefix                 \"errors\"          default
+http.listen                   \"127.0.0.1:9464\"  default
+metrics.prometheus            \"on\"              default
+metrics.emf                   \"off\"             default
+metrics.emf_interval          \"1m\"              default
+limits.inflated_record_bytes  \"64MiB\"           default
 ";
         assert_eq!(plain(&values(&loaded)), expected);
         assert_eq!(tables(&loaded.config.tables), "");

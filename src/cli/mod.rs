@@ -6,6 +6,7 @@
 mod check_config;
 mod demo;
 mod generate;
+mod health;
 mod output;
 mod replay;
 mod run;
@@ -13,6 +14,7 @@ mod schema;
 mod status;
 mod verify;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -99,6 +101,9 @@ enum Command {
     /// Show how a group stands: shards, workers, lag, and what is wrong
     #[command(after_help = status::EXAMPLES)]
     Status(status::StatusArgs),
+    /// Ask a worker on this machine whether it is well: for the health check of a container
+    #[command(after_help = health::EXAMPLES)]
+    Health(health::HealthArgs),
     /// Compare what was read with what the lake holds: the proof, or the first difference
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::VerifyArgs),
@@ -155,6 +160,11 @@ impl Failure {
         Self { message: message.into(), code: 2 }
     }
 
+    /// What is wrong was printed already.
+    fn told() -> Self {
+        Self { message: String::new(), code: 1 }
+    }
+
     fn fatal(message: impl Into<String>) -> Self {
         Self { message: message.into(), code: 1 }
     }
@@ -185,6 +195,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Status(args) => runtime.block_on(status::run(args)),
+        Command::Health(args) => health::run(&args),
         Command::Verify(args) => runtime.block_on(verify::run(args)),
         Command::Replay(args) => runtime.block_on(replay::run(args)),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
@@ -232,6 +243,18 @@ impl ConfigArgs {
 
     /// The same for a command that may need less.
     fn load_for(&self, needs: Needs) -> Result<Loaded, Failure> {
+        self.load_with(needs, Layer::new())
+    }
+
+    /// Where a worker with this configuration listens. Its destination need not be said: it is not asked.
+    fn load_listen(&self) -> Result<Option<SocketAddr>, Failure> {
+        let nowhere = Setting { value: Value::Text("s3://not-asked".to_owned()), origin: Origin::Default };
+        let loaded = self.load_with(Needs::NoSource, Layer::from([("destination", nowhere)]))?;
+        Ok(loaded.config.http.listen)
+    }
+
+    /// `more`: what counts before everything that is said.
+    fn load_with(&self, needs: Needs, more: Layer) -> Result<Loaded, Failure> {
         let file = match &self.config {
             Some(path) => {
                 let name = path.display().to_string();
@@ -244,7 +267,9 @@ impl ConfigArgs {
             None => None,
         };
         let file = file.as_ref().map(|(name, text)| (name.as_str(), text.as_str()));
-        config::load_for(needs, self.flags(), std::env::vars_os(), file).map_err(|bad| Failure::usage(bad.to_string()))
+        let mut flags = self.flags();
+        flags.extend(more);
+        config::load_for(needs, flags, std::env::vars_os(), file).map_err(|bad| Failure::usage(bad.to_string()))
     }
 
     fn flags(&self) -> Layer {

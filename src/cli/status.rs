@@ -12,6 +12,7 @@ use super::{ConfigArgs, Failure};
 use crate::config::{Config, KinesisConfig, Mode, Needs, SourceConfig};
 use crate::event::Millis;
 use crate::position::Position;
+use crate::replay;
 use crate::service::{self, Base};
 use crate::source::Source;
 use crate::status::{self, Question, Status, span};
@@ -33,6 +34,9 @@ Examples:
 pub struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Of the group that all replays into this destination share
+    #[arg(long, conflicts_with = "group")]
+    replays: bool,
     /// How far a shard may be behind [default: twice flush.interval and a minute]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_lag: Option<Duration>,
@@ -46,14 +50,15 @@ pub struct StatusArgs {
 }
 
 pub async fn run(args: StatusArgs) -> Result<(), Failure> {
-    let StatusArgs { config, max_lag, watch, output } = args;
+    let StatusArgs { config, replays, max_lag, watch, output } = args;
     let loaded = config.load_for(Needs::NoSource)?;
     let tabulator = service::tabulator(&loaded).map_err(|bad| Failure::usage(bad.to_string()))?;
     let config = &loaded.config;
     let base = Base::new(config, Arc::new(tabulator)).await?;
     let source = stream(&base, config).await?;
     let max_lag = max_lag.unwrap_or(config.flush.interval * 2 + Duration::from_secs(60));
-    let question = Question { group: &config.group, lease: config.lease_timeout, max_lag };
+    let (group, source) = if replays { (replay::GROUP, None) } else { (config.group.as_str(), source) };
+    let question = Question { group, lease: config.lease_timeout, max_lag };
     loop {
         let status = status::look(&base.storage, source.as_ref(), question).await;
         let status = status.map_err(|error| Failure::fatal(error.to_string()))?;
@@ -70,10 +75,7 @@ pub async fn run(args: StatusArgs) -> Result<(), Failure> {
         match watch {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
             None if status.problems.is_empty() => return Ok(()),
-            None => {
-                let last = status.problems.last().map(ToString::to_string).unwrap_or_default();
-                return Err(Failure::fatal(last));
-            }
+            None => return Err(Failure::told()),
         }
     }
 }
@@ -142,7 +144,8 @@ fn shards(status: &Status) -> String {
         0 => String::new(),
         count => format!("{} read to the end\n", counted(count as u64, "shard")),
     };
-    format!("{}{ended}\n", table(columns, rows))
+    let open = if rows.len() > 0 { table(columns, rows) } else { String::new() };
+    format!("{open}{ended}\n")
 }
 
 fn workers(status: &Status) -> String {

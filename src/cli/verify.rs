@@ -10,6 +10,7 @@ use super::replay::time;
 use super::{ConfigArgs, Failure};
 use crate::config::Needs;
 use crate::event::Millis;
+use crate::replay;
 use crate::service::{self, Base};
 use crate::verify::{self, Proof};
 
@@ -30,6 +31,9 @@ Examples:
 pub struct VerifyArgs {
     #[command(flatten)]
     config: ConfigArgs,
+    /// Of the group that all replays into this destination share
+    #[arg(long, conflicts_with = "group")]
+    replays: bool,
     /// Only what was committed at this time or later: 2024-03-22T05:00:00Z, 2024-03-22, or 2h for two hours ago
     #[arg(long, value_name = "TIME", value_parser = time)]
     since: Option<Millis>,
@@ -38,12 +42,13 @@ pub struct VerifyArgs {
 }
 
 pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
-    let VerifyArgs { config, since, output } = args;
+    let VerifyArgs { config, replays, since, output } = args;
     let loaded = config.load_for(Needs::NoSource)?;
     let tabulator = service::tabulator(&loaded).map_err(|bad| Failure::usage(bad.to_string()))?;
     let config = &loaded.config;
     let base = Base::new(config, Arc::new(tabulator)).await?;
-    let proof = verify::verify(&base.storage, &config.group, &config.errors.prefix, since).await;
+    let group = if replays { replay::GROUP } else { config.group.as_str() };
+    let proof = verify::verify(&base.storage, group, &config.errors.prefix, since).await;
     let proof = proof.map_err(|error| Failure::fatal(error.to_string()))?;
     match output {
         Form::Json => output::print_json(&proof),
@@ -65,6 +70,7 @@ fn told(proof: &Proof) -> String {
         ]
     });
     let books = [Column::left("the books"), Column::right("read"), Column::right("in the lake")];
+    let sum = read.events + read.rejections + read.control;
     let line = |what: &str, read: u64, lake: u64| [what.into(), read.to_string().into(), lake.to_string().into()];
     let lines = [
         line("events", read.events, delivered.rows),
@@ -77,11 +83,13 @@ fn told(proof: &Proof) -> String {
     };
     format!(
         "group {group}, snapshots {from} to {to}, since {time}, of {source}\n\n{}\n{}\n\
-         {} in {}, {} among them\n{waiting}{}\n",
+         {} in {} held {sum} things: {} + {} + {}\n{waiting}{}\n",
         table(columns, rows),
         table(books, lines),
         counted(read.records, "record"),
         counted(*commits, "commit"),
+        counted(read.events, "event"),
+        counted(read.rejections, "rejection"),
         counted(read.control, "control message"),
         painted(GOOD, "the books balance"),
     )

@@ -37,6 +37,12 @@ impl PackedObject {
         self.body.iter().map(Bytes::len).sum()
     }
 
+    /// Rows, as its metadata says.
+    pub fn rows(&self) -> u64 {
+        let rows = self.description.metadata.iter().find(|(name, _)| name == "rows");
+        rows.and_then(|(_, rows)| rows.parse().ok()).unwrap_or(0)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }

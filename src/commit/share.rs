@@ -57,7 +57,7 @@ impl Snapshot {
 
     /// Shards without owner that may be read now: not at their end, still listed by the source, and each parent at
     /// its end or gone.
-    pub(super) fn claimable<'a>(&'a self, listed: &'a BTreeSet<&ShardId>) -> impl Iterator<Item = &'a ShardId> {
+    pub fn claimable<'a>(&'a self, listed: &'a BTreeSet<&ShardId>) -> impl Iterator<Item = &'a ShardId> {
         let blocks = |parent: &ShardId| listed.contains(parent) && self.is_unread(parent);
         let is_free = move |(id, shard): &(&ShardId, &ShardState)| {
             shard.owner.is_none() && !shard.has_ended() && listed.contains(id) && !shard.parents.iter().any(blocks)

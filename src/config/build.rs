@@ -7,8 +7,8 @@ use super::layers::{Layer, Origin, Setting, Value};
 use super::tables::PlacedRule;
 use super::{
     BadConfig, Compression, Config, Consumer, Destination, ErrorsConfig, FileConfig, FlushConfig, Format, FormatKind,
-    GlueConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, Mode, Needs, Problem, SourceConfig, TableConfig,
-    values,
+    GlueConfig, HttpConfig, KinesisConfig, LimitsConfig, Loaded, MaskSettings, MetricsConfig, Mode, Needs, Problem,
+    SourceConfig, TableConfig, values,
 };
 use crate::decode::{Payloads, Plain};
 use crate::mask::{MaskConfig, Masker, Replacement, Unreadable};
@@ -48,6 +48,9 @@ impl Builder<'_> {
         let mask = self.mask();
         let glue = self.glue(destination.as_ref());
         let prefix = self.errors_prefix();
+        let listen = self.text("http.listen", values::listen);
+        let (prometheus, emf) = (self.choice("metrics.prometheus"), self.choice("metrics.emf"));
+        let emf_interval = self.duration("metrics.emf_interval");
         let inflated_record_bytes = self.size("limits.inflated_record_bytes");
         Some(Config {
             group: group?,
@@ -69,6 +72,8 @@ impl Builder<'_> {
             mask: mask?,
             glue: glue?,
             errors: ErrorsConfig { prefix: prefix? },
+            http: HttpConfig { listen: listen? },
+            metrics: MetricsConfig { prometheus: prometheus? == "on", emf: emf_interval.filter(|_| emf == Some("on")) },
             limits: LimitsConfig { inflated_record_bytes: inflated_record_bytes? },
         })
     }

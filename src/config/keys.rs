@@ -317,6 +317,32 @@ pub const KEYS: &[Key] = &[
         "Where rejections are delivered, with their payload.",
     ),
     key(
+        "http.listen",
+        Values::Text("an address with a port, such as \"127.0.0.1:9464\" or \"0.0.0.0:9464\", or \"off\""),
+        Some("127.0.0.1:9464"),
+        "Where a worker that reads a stream serves its status page (`/`), `/metrics`, `/healthz` and `/readyz`. They name log \
+         groups and say why events were rejected: open the port to those only who may know. A port that is taken is a \
+         warning where this is the default, and else an error.",
+    ),
+    key(
+        "metrics.prometheus",
+        Values::Choice(&["on", "off"]),
+        Some("on"),
+        "Serves `/metrics` in the text format of Prometheus, at `http.listen`.",
+    ),
+    key(
+        "metrics.emf",
+        Values::Choice(&["on", "off"]),
+        Some("off"),
+        "Writes metrics to standard output in the Embedded Metric Format, of which CloudWatch Logs makes metrics.",
+    ),
+    key(
+        "metrics.emf_interval",
+        Values::Duration("1s", "1h"),
+        Some("1m"),
+        "How often.",
+    ),
+    key(
         "limits.inflated_record_bytes",
         Values::Size("1KiB", "1GiB"),
         Some("64MiB"),

@@ -18,6 +18,7 @@ pub mod values;
 
 use std::ffi::OsString;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -112,6 +113,11 @@ impl Loaded {
         globs.chain(filters).collect()
     }
 
+    /// Whether nobody said anything of a key.
+    pub fn is_default(&self, path: &str) -> bool {
+        self.value(path).is_none_or(|(_, origin)| *origin == Origin::Default)
+    }
+
     fn value(&self, path: &str) -> Option<(&str, &Origin)> {
         let (_, value, origin) = self.values.iter().find(|(said, ..)| *said == path)?;
         Some((value, origin))
@@ -179,6 +185,8 @@ pub struct Config {
     pub mask: Option<MaskSettings>,
     pub glue: Option<GlueConfig>,
     pub errors: ErrorsConfig,
+    pub http: HttpConfig,
+    pub metrics: MetricsConfig,
     pub limits: LimitsConfig,
 }
 
@@ -312,6 +320,20 @@ pub enum Compression {
     Snappy,
     Gzip,
     None,
+}
+
+/// Where a worker tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// `None`: nowhere.
+    pub listen: Option<SocketAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    pub prometheus: bool,
+    /// Between two lines of the Embedded Metric Format; `None`: there are none.
+    pub emf: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

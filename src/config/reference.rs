@@ -80,6 +80,14 @@ unreadable = "withhold"
 # database = "logs"
 # catalog_id = "123456789012"           # of another account
 
+[http]
+listen = "127.0.0.1:9464"              # status page, /metrics, /healthz and /readyz; or "off"
+
+[metrics]
+prometheus = "on"
+emf = "off"                             # "on": CloudWatch Embedded Metric Format on standard output
+emf_interval = "1m"
+
 [errors]
 prefix = "errors"
 

@@ -103,6 +103,8 @@ fn the_defaults_are_those_of_the_contract() {
         mask: None,
         glue: None,
         errors: ErrorsConfig { prefix: "errors".to_owned() },
+        http: HttpConfig { listen: Some("127.0.0.1:9464".parse().unwrap()) },
+        metrics: MetricsConfig { prometheus: true, emf: None },
         limits: LimitsConfig { inflated_record_bytes: 64 << 20 },
     };
     assert_eq!(config.config, expected);
@@ -145,6 +147,10 @@ fn every_key_can_be_set_from_the_environment() {
         ("FIREMAIN_CATALOG__GLUE__DATABASE", "logs"),
         ("FIREMAIN_CATALOG__GLUE__CATALOG_ID", "123456789012"),
         ("FIREMAIN_ERRORS__PREFIX", "bad/things/"),
+        ("FIREMAIN_HTTP__LISTEN", "off"),
+        ("FIREMAIN_METRICS__PROMETHEUS", "off"),
+        ("FIREMAIN_METRICS__EMF", "on"),
+        ("FIREMAIN_METRICS__EMF_INTERVAL", "10s"),
         ("FIREMAIN_LIMITS__INFLATED_RECORD_BYTES", "1024"),
     ]);
     let others = ["source.file.paths", "source.kinesis.consumer_arn", "mask.replacement"];
@@ -193,6 +199,8 @@ fn every_key_can_be_set_from_the_environment() {
         }),
         glue: Some(GlueConfig { database: "logs".to_owned(), catalog_id: Some("123456789012".to_owned()) }),
         errors: ErrorsConfig { prefix: "bad/things".to_owned() },
+        http: HttpConfig { listen: None },
+        metrics: MetricsConfig { prometheus: false, emf: Some(Duration::from_secs(10)) },
         limits: LimitsConfig { inflated_record_bytes: 1024 },
     };
     let said = load(Layer::new(), said, None).unwrap();

@@ -1,6 +1,7 @@
 //! Values with a form of their own: names, URLs, times. An error says what is wrong with the value, or nothing where
 //! the list of keys says it well enough.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::DateTime;
@@ -86,6 +87,14 @@ fn stream_of(consumer_arn: &str) -> Option<&str> {
 pub fn is_consumer_of(consumer_arn: &str, stream: &str) -> bool {
     let of = stream_of(consumer_arn).unwrap_or_default();
     if stream.starts_with("arn:") { of == stream } else { of.rsplit('/').next() == Some(stream) }
+}
+
+/// Where to listen; `None` for nowhere.
+pub fn listen(text: &str) -> Result<Option<SocketAddr>, String> {
+    match text {
+        "off" => Ok(None),
+        _ => text.parse().map(Some).map_err(|_| "an IP address and a port, with a colon between them".to_owned()),
+    }
 }
 
 /// Where a shard that is new to the group starts.

@@ -110,10 +110,13 @@ mod tests {
     fn other_folders_move_to_a_folder_beside_them() {
         let place = |from| place("s3://lake/logs", from).unwrap();
         assert_eq!(
-            told(&place("s3://fh/a/processing-failed/"), "processing-failed/2024/x"),
-            three("s3://fh/a", "processing-failed", "replayed/processing-failed/2024/x")
+            told(&place("s3://firehose-bucket/a/processing-failed/"), "processing-failed/2024/x"),
+            three("s3://firehose-bucket/a", "processing-failed", "replayed/processing-failed/2024/x")
         );
-        assert_eq!(told(&place("s3://fh"), "2024/x"), three("s3://fh", "", "replayed/2024/x"));
+        assert_eq!(
+            told(&place("s3://firehose-bucket"), "2024/x"),
+            three("s3://firehose-bucket", "", "replayed/2024/x")
+        );
         assert_eq!(
             told(&place("s3://lake/firehose"), "firehose/x"),
             three("s3://lake", "firehose", "replayed/firehose/x")

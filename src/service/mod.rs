@@ -1,5 +1,6 @@
 //! Keeps a worker running that was built from a configuration: signals, drain, a new worker when one was taken for dead.
 
+mod beside;
 mod build;
 
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use self::beside::Beside;
 pub use self::build::{Base, about, blocking_threads, tabulator};
 use crate::config::Loaded;
 use crate::source::file::Progress;
@@ -53,7 +55,13 @@ pub async fn run(loaded: &Loaded, drain: bool) -> Result<Report, RunError> {
         built = building => built?,
         () = stopped(stop.clone()) => return Ok(nothing_begun()),
     };
-    deliver(&parts, stop, config.shutdown_timeout, show(progress)).await
+    let mut others = Beside::start(loaded, &parts).await?;
+    let beside = async {
+        tokio::join!(show(progress), others.write());
+    };
+    let report = deliver(&parts, stop, config.shutdown_timeout, beside).await;
+    others.finish().await;
+    report
 }
 
 /// Works until it is done, or told to stop and then for `shutdown_timeout` at most. `show` is polled meanwhile.

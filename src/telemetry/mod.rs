@@ -4,15 +4,27 @@
 //! comes here.
 
 pub mod emf;
+pub mod health;
 pub mod measures;
 pub mod metrics;
+pub mod page;
 pub mod prometheus;
+pub mod recent;
+#[cfg(test)]
+mod reference;
+pub mod server;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use tokio::time::Instant;
+
+use self::health::{Limits, Loop, Verdict, Vitals};
 use self::metrics::Metrics;
-use crate::event::{Millis, ShardId};
+use self::recent::{Published, Recent};
+use crate::commit::snapshot::{Snapshot, WorkerId};
+use crate::event::{Millis, Rejection, ShardId};
 
 /// Cheap to clone; clones tell the same.
 #[derive(Clone, Debug, Default)]
@@ -21,16 +33,36 @@ pub struct Telemetry(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     metrics: Metrics,
+    watched: AtomicBool,
     live: Mutex<Live>,
 }
 
-/// What metrics are worked out of.
+/// How things stand.
 #[derive(Debug, Default)]
-struct Live {
+pub struct Live {
     /// Milliseconds behind the tip, of each shard that is read.
-    behind: BTreeMap<ShardId, u64>,
+    pub behind: BTreeMap<ShardId, u64>,
     /// Arrival of the oldest record that is not visible yet.
     oldest: Option<Millis>,
+    pub worker: Option<WorkerId>,
+    /// The newest state that the worker has seen.
+    pub state: Option<Arc<Snapshot>>,
+    pub vitals: Vitals,
+    pub recent: Recent,
+}
+
+/// How a worker stands.
+#[derive(Debug)]
+pub struct Stands {
+    /// The newest state that it has seen.
+    pub state: Arc<Snapshot>,
+    /// As in [`Vitals`].
+    pub shards: Option<(usize, usize)>,
+    /// Arrival of the oldest record that was read and is not visible in the lake yet.
+    pub oldest: Option<Millis>,
+    /// As in [`Vitals`].
+    pub waiting: Option<Instant>,
+    pub flushing: Option<Instant>,
 }
 
 impl Telemetry {
@@ -46,6 +78,25 @@ impl Telemetry {
         self.0.metrics.freshness.set(Some(freshness as f64 / 1000.0));
         self.0.metrics.behind.set(live.behind.values().max().map(|behind| *behind as f64));
         &self.0.metrics
+    }
+
+    /// From now on somebody looks at what is recent, and whether loops turn.
+    pub fn watch(&self) {
+        self.0.watched.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_watched(&self) -> bool {
+        self.0.watched.load(Ordering::Relaxed)
+    }
+
+    /// Whether all is well.
+    pub fn judge(&self, limits: Limits) -> Verdict {
+        self.live().vitals.judge(limits, Instant::now())
+    }
+
+    /// How things stand, while the lock is held: not for long.
+    pub fn live(&self) -> MutexGuard<'_, Live> {
+        self.0.live.lock().expect("no panic while it is locked")
     }
 
     /// A shard was read; `None` where the source can't tell how far behind it is.
@@ -64,19 +115,53 @@ impl Telemetry {
     }
 
     /// A new worker begins, that reads no shard yet.
-    pub fn joined(&self) {
+    pub fn joined(&self, worker: &WorkerId) {
         let mut live = self.live();
         live.behind.clear();
         live.oldest = None;
+        live.worker = Some(worker.clone());
+        let vitals = Vitals { started: live.vitals.started, joined: true, ..Vitals::default() };
+        live.vitals = vitals;
     }
 
-    /// Arrival of the oldest record that was read and is not visible in the lake yet.
-    pub fn oldest(&self, arrival: Option<Millis>) {
-        self.live().oldest = arrival;
+    /// A loop has turned.
+    pub fn turned(&self, which: Loop) {
+        self.live().vitals.turns.insert(which, Instant::now());
     }
 
-    fn live(&self) -> MutexGuard<'_, Live> {
-        self.0.live.lock().expect("no panic while it is locked")
+    /// How a worker stands after a turn of its loop.
+    pub fn stands(&self, stands: Stands) {
+        let mut live = self.live();
+        let Stands { state, shards, oldest, waiting, flushing } = stands;
+        (live.state, live.oldest) = (Some(state), oldest);
+        let vitals = &mut live.vitals;
+        (vitals.shards, vitals.waiting, vitals.flushing) = (shards, waiting, flushing);
+        vitals.turns.insert(Loop::Worker, Instant::now());
+    }
+
+    /// The worker commits what it has and leaves.
+    pub fn ending(&self) {
+        self.live().vitals.ending = true;
+    }
+
+    /// These are rejected. What is said of them is shown to people.
+    pub fn rejected(&self, rejections: &[Rejection], now: Millis) {
+        if self.is_watched() && !rejections.is_empty() {
+            self.live().recent.rejected(rejections, now);
+        }
+    }
+
+    /// Objects are at their keys.
+    pub fn published(&self, objects: impl Iterator<Item = Published>) {
+        let metrics = &self.0.metrics;
+        let (mut live, watched) = (self.live(), self.is_watched());
+        for object in objects {
+            metrics.objects.add(1);
+            metrics.bytes.add(object.bytes);
+            if watched {
+                live.recent.published(object);
+            }
+        }
     }
 }
 
@@ -87,17 +172,21 @@ mod tests {
     #[test]
     fn freshness_is_the_age_of_the_oldest_and_lag_that_of_the_worst_shard() {
         let telemetry = Telemetry::default();
+        let oldest = |oldest| {
+            let (state, shards) = (Arc::new(Snapshot::empty()), Some((2, 0)));
+            telemetry.stands(Stands { state, shards, oldest, waiting: None, flushing: None });
+        };
         let (a, b) = (ShardId::from("a"), ShardId::from("b"));
         assert_eq!(telemetry.metrics_at(9_000).behind.get(), None);
         telemetry.read(&a, 2, 10, Some(1_000));
         telemetry.read(&b, 1, 5, Some(7_000));
         telemetry.read(&b, 1, 5, None);
-        telemetry.oldest(Some(4_000));
+        oldest(Some(4_000));
         let metrics = telemetry.metrics_at(9_500);
         assert_eq!((metrics.freshness.get(), metrics.behind.get()), (Some(5.5), Some(7_000.0)));
         assert_eq!((metrics.read_records.get(), metrics.read_bytes.get()), (4, 20));
         telemetry.let_go(&b);
-        telemetry.oldest(None);
+        oldest(None);
         let metrics = telemetry.metrics_at(9_500);
         assert_eq!((metrics.freshness.get(), metrics.behind.get()), (Some(0.0), Some(1_000.0)));
     }

@@ -189,9 +189,8 @@ async fn staged(storage: &Storage, group: &str, errors: &str, id: &PackId) -> Re
     let Some(bytes) = storage.get(&key).await? else { return Ok(None) };
     let packed = pack::read(&bytes).map_err(|error| VerifyError::Unreadable(key.to_string(), error.to_string()))?;
     let object = |object: pack::PackedObject| {
-        let rows = object.description.metadata.iter().find(|(name, _)| name == "rows");
-        let rows = rows.and_then(|(_, rows)| rows.parse().ok()).unwrap_or(0);
-        Object { is_error: object.key.starts_with(&format!("{errors}/")), key: object.key, rows }
+        let (rows, is_error) = (object.rows(), object.key.starts_with(&format!("{errors}/")));
+        Object { key: object.key, rows, is_error }
     };
     Ok(Some(packed.into_iter().map(object).collect()))
 }

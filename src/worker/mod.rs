@@ -15,13 +15,13 @@ mod registering;
 mod shards;
 mod telling;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{debug, info, warn};
 
 use self::decoding::{Decoding, Done};
@@ -49,6 +49,7 @@ use crate::position::Position;
 use crate::retry::Retry;
 use crate::source::SourceError;
 use crate::telemetry::Telemetry;
+use crate::telemetry::health::PULSE;
 
 /// How long a record may have been on the stream before it was read, and still count from its arrival: the flush interval
 /// begins then, or half an interval ago, so that who lags behind still fills its objects. No source should rest for longer
@@ -75,7 +76,7 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
         return Err(contradiction.into());
     }
     info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
-    parts.telemetry.joined();
+    parts.telemetry.joined(group.id());
     Worker::new(parts, states, group).run(stop).await
 }
 
@@ -115,6 +116,8 @@ struct Worker {
     /// Expired positions that no flush has counted yet.
     expired: u64,
     flushes: u64,
+    /// When the flushes under way began.
+    flushes_began: VecDeque<Instant>,
     /// Of each flush that is not visible yet, the arrival of its oldest record.
     in_flight: BTreeMap<u64, Millis>,
     report: Report,
@@ -160,6 +163,7 @@ impl Worker {
             encode: Arc::new(encode),
             tables,
             telemetry: parts.telemetry.clone(),
+            flushes_began: VecDeque::new(),
             in_flight: BTreeMap::new(),
             parts,
             group,
@@ -201,6 +205,7 @@ impl Worker {
                 done = self.decoding.next(), if self.budget.room() > 0 => self.absorb(done),
                 read = self.readers.next(), if self.has_room() => self.decode(read)?,
                 () = self.budget.wait_for_room(), if self.budget.room() == 0 => {}
+                () = sleep(PULSE), if self.telemetry.is_watched() => {}
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {}
             }
             if let Some(reason) = self.flush_due() {
@@ -292,6 +297,7 @@ impl Worker {
             }
         }
         let now = self.parts.storage.clock.now();
+        self.telemetry.rejected(&done.batch.decoded.rejections, now);
         self.buffers.push(&self.parts.tabulator.tables, &mut done.batch, &place, now);
         if let Some(position) = &done.expired {
             warn!(
@@ -381,6 +387,7 @@ impl Worker {
         let compute = self.parts.settings.compute;
         let turns = self.turns.clone();
         turns.begin();
+        self.flushes_began.push_back(flush.began);
         self.flushing.spawn(async move { flush::flush(&group, &encode, compute, flush, &turns).await });
         (self.since, self.shard_ended, self.published_since, self.surplus_since) = (None, None, None, None);
     }
@@ -393,6 +400,7 @@ impl Worker {
 
     fn committed(&mut self, committed: Joined<Committed>) -> Result<(), WorkerError> {
         let Committed { id, commit, objects, by_code, took } = committed.expect("a flush does not panic")?;
+        self.flushes_began.pop_front();
         if self.shards.committed(&commit.moves, &commit.give_up, self.group.seen().number) {
             // Until the next view nobody knows whether there are children.
             self.view = None;
@@ -420,7 +428,8 @@ impl Worker {
             self.published.insert(id.clone());
         }
         let keys = objects.iter().map(|object| object.key.clone()).collect();
-        let published = (!objects.is_empty()).then_some(Published { id, keys, bytes: bytes as u64 });
+        let sizes = objects.iter().map(|object| (object.rows(), object.len() as u64)).collect();
+        let published = (!objects.is_empty()).then_some(Published { id, keys, sizes });
         self.publishing.spawn(async move {
             publish::publish(&group, objects).await?;
             // Off the state with this commit: nobody needs them, so they can wait.
@@ -434,8 +443,7 @@ impl Worker {
         if let Some(published) = published.expect("publishing does not panic")? {
             debug!(pack = %published.id, "published");
             self.in_flight.remove(&published.id.flush);
-            self.telemetry.metrics().objects.add(published.keys.len() as u64);
-            self.telemetry.metrics().bytes.add(published.bytes);
+            self.tell_published(&published);
             if let Some(pack) = self.registering.begin(published) {
                 self.registered(pack);
             }
@@ -466,6 +474,7 @@ impl Worker {
 
     /// Commits what is buffered, gives everything up, publishes, clears and leaves.
     async fn finish(mut self) -> Result<Report, WorkerError> {
+        self.telemetry.ending();
         // What is read and not yet buffered is left to the next worker: it takes as long to decode as to read again.
         self.readers.stop();
         self.ownership.stop_claiming();

@@ -20,6 +20,8 @@ use crate::commit::snapshot::{PackId, ShardState, Snapshot};
 use crate::event::ShardId;
 use crate::retry::{Retry, Verdict};
 use crate::source::{Shard, Source, SourceError};
+use crate::telemetry::Telemetry;
+use crate::telemetry::health::Loop;
 
 /// How often the source is asked for its shards and the state for its head though nothing seems to have changed:
 /// children are found at their parents' end already, so that this is for surprises. A shard that was not listed for so
@@ -91,8 +93,9 @@ impl Ownership {
             awaited: None,
         };
         let (group, notify, looking) = (Arc::clone(group), Arc::clone(&wanted), Arc::clone(&unsettled));
+        let telemetry = parts.telemetry.clone();
         tasks.spawn(async move {
-            if let Err(error) = beat(&group, heartbeat, &looking, &notify).await {
+            if let Err(error) = beat(&group, heartbeat, &looking, &notify, &telemetry).await {
                 let _ = beats.send(Err(error)).await;
             }
         });
@@ -135,12 +138,19 @@ impl Ownership {
     }
 }
 
-async fn beat(group: &Group, heartbeat: Duration, unsettled: &AtomicBool, wanted: &Notify) -> Result<(), WorkerError> {
+async fn beat(
+    group: &Group,
+    heartbeat: Duration,
+    unsettled: &AtomicBool,
+    wanted: &Notify,
+    telemetry: &Telemetry,
+) -> Result<(), WorkerError> {
     let mut ticks = interval(heartbeat);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
     loop {
         ticks.tick().await;
+        telemetry.turned(Loop::Heartbeat);
         if group.beat().await? || unsettled.load(Ordering::Relaxed) {
             wanted.notify_one();
         }

@@ -24,8 +24,8 @@ const LAST: Duration = Duration::from_secs(10);
 pub struct Published {
     pub id: PackId,
     pub keys: Vec<String>,
-    /// Of all objects.
-    pub bytes: u64,
+    /// Rows and bytes of each.
+    pub sizes: Vec<(u64, u64)>,
 }
 
 /// Packs that are published and wait for their partitions.

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Worker;
+use super::registering::Published;
 use crate::commit::change::Commit;
 use crate::decode::Counts;
 use crate::event::RejectionCode;
+use crate::telemetry::{Stands, recent};
 
 impl Worker {
     /// A flush is committed.
@@ -33,6 +35,28 @@ impl Worker {
         metrics.backlog.set(Some(self.group.seen().packs.len() as f64));
         metrics.unregistered.set(self.parts.registrar.as_ref().map(|registrar| registrar.backlog().0 as f64));
         let waiting = self.in_flight.values().copied().chain(self.buffers.oldest_arrival());
-        self.telemetry.oldest(waiting.min());
+        let shards = self.view.as_ref().map(|view| {
+            let listed = view.shards.iter().map(|shard| &shard.id).collect();
+            let owned = self.shards.len();
+            (owned, if owned == 0 { view.head.claimable(&listed).count() } else { 0 })
+        });
+        self.telemetry.stands(Stands {
+            state: self.group.seen(),
+            shards,
+            oldest: waiting.min(),
+            waiting: self.since,
+            flushing: self.flushes_began.front().copied(),
+        });
+    }
+
+    pub(super) fn tell_published(&self, published: &Published) {
+        let at = self.parts.storage.clock.now();
+        let objects = published.keys.iter().zip(&published.sizes);
+        self.telemetry.published(objects.map(|(key, (rows, bytes))| recent::Published {
+            key: key.clone(),
+            rows: *rows,
+            bytes: *bytes,
+            at,
+        }));
     }
 }

@@ -4,6 +4,7 @@ mod binary;
 mod commit;
 mod delivery;
 mod kinesis;
+mod operate;
 mod replay;
 mod s3;
 #[path = "../support/mod.rs"]

@@ -69,6 +69,11 @@ impl S3Server {
         self.instead.lock().unwrap().extend(instead);
     }
 
+    /// Nothing happens to further requests.
+    pub fn serve_again(&self) {
+        self.instead.lock().unwrap().clear();
+    }
+
     /// A client of the bucket, as Firemain makes it: retries are not its business.
     pub fn store(&self) -> AmazonS3 {
         self.client().build().expect("all settings are there")

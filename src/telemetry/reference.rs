@@ -1,0 +1,80 @@
+//! `docs/metrics.md`, made from the list of metrics. The file is written anew by
+//! `UPDATE_DOCS=1 cargo test --lib telemetry::reference`.
+
+use std::fmt::Write as _;
+
+use super::metrics::{About, LIST};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+
+const HEAD: &str = r"# Metrics
+
+<!-- Made from src/telemetry/metrics.rs: UPDATE_DOCS=1 cargo test --lib telemetry::reference -->
+
+The same numbers go out in two forms, each on or off:
+
+- **Prometheus**: `GET /metrics` at `http.listen` (`metrics.prometheus`, on by default). Every name begins with
+  `firemain_`, and every metric has the label `group`. Counters count from the start of the process.
+- **CloudWatch**: lines of the Embedded Metric Format on standard output (`metrics.emf`, off by default), every
+  `metrics.emf_interval` and at the end, of which CloudWatch Logs makes metrics in the namespace `Firemain`. Counters are
+  what came since the last line. The dimension is `Group` (and `Code` or `Kind`, where the table says so), so that
+  workers add up: use Sum for counts, Maximum for lag and freshness, Average for `DeliveryToS3.Success`. Which worker
+  it was stands beside it as `Worker`, for queries over the lines.
+
+Names are those of Amazon Data Firehose where they mean the same, so that dashboards and alarms can stay. No metric, log
+line or page holds an event or a payload; the status page and the error prefix tell why something was rejected.
+
+";
+
+const TAIL: &str = r"
+`Kind` of `S3Errors` is one of `throttled`, `server`, `timeout`, `connection`, `denied`, `not_found`, `conflict`,
+`refused`, `credentials`, `disk_full` and `other`.
+
+## What to be woken by
+
+| alarm | when | what it means |
+| --- | --- | --- |
+| lag | `KinesisMillisBehindLatest` Maximum over 10 minutes for 10 minutes | reading does not keep up: [runbook](runbook.md#lag-grows) |
+| freshness | `DeliveryToS3.DataFreshness` Maximum over three times `flush.interval` | what was read is not delivered: [runbook](runbook.md#s3-denies) |
+| nothing | no data of `DeliveryToS3.Records` for 15 minutes, on a stream that has records | no worker runs |
+| rejections | `Rejections` Sum over what is usual | [a poison producer](runbook.md#a-poison-producer), or [a deploy](runbook.md#a-bad-deploy-is-rolled-back) |
+| loss | `PositionsExpired` Sum over 0 | the stream's retention has passed what nobody had read: it is lost |
+
+## Health
+
+| path | 200 while | for |
+| --- | --- | --- |
+| `/healthz` | its loops turn, and what is due is committed within `stuck_after` | restarting a process that hangs; `firemain health` asks it |
+| `/readyz` | it has also joined, owns shards or has none to own, and commits in time | a deployment that waits |
+| `/` | | people: throughput and lag over the last hour, shards, workers, partitions, rejections, objects |
+| `/status.json` | | what the page shows |
+
+A store that is away makes a worker wait, not unhealthy, until `stuck_after` has passed.
+";
+
+fn reference() -> String {
+    let mut text = HEAD.to_owned();
+    text.push_str("| CloudWatch | unit | Prometheus | what it says |\n| --- | --- | --- | --- |\n");
+    for About { name, prometheus, unit, kind, label, says } in LIST {
+        let total = if *kind == "counter" { "_total" } else { "" };
+        let outcome = if *name == "DeliveryToS3.Success" { Some("outcome") } else { None };
+        let by = label.map(str::to_lowercase).or(outcome.map(str::to_owned));
+        let by = by.map_or(String::new(), |by| format!("{{{by}}}"));
+        let dimension = label.map_or(String::new(), |label| format!(" by `{label}`"));
+        let _ =
+            writeln!(text, "| `{name}`{dimension} | {unit} | `firemain_{prometheus}{total}{by}`, {kind} | {says} |");
+    }
+    text + TAIL
+}
+
+#[test]
+fn the_document_is_what_the_list_of_metrics_says() {
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(PATH, reference()).unwrap();
+    }
+    let written = std::fs::read_to_string(PATH).unwrap_or_default();
+    assert!(
+        written == reference(),
+        "{PATH} is old: UPDATE_DOCS=1 cargo test --lib telemetry::reference writes it anew"
+    );
+}
