@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ConfigArgs, Failure, output};
-use crate::config::Needs;
 
 pub const EXAMPLES: &str = "\
 Asks /healthz of the worker at `http.listen`: it is well while its loops turn and what is due is committed within \

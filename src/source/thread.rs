@@ -19,6 +19,7 @@ const BATCH_BYTES: usize = 512 << 10;
 pub struct Stopped;
 
 /// Where the thread puts what it has read.
+#[derive(Debug)]
 pub struct Outlet {
     batch: Vec<Record>,
     bytes: usize,

@@ -7,6 +7,8 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use firemain::generate::{Generator, Made, Plan, Totals};
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -98,15 +100,14 @@ async fn a_worker_that_runs_tells_how_it_does() {
     kinesis.put("app-logs", &records).await;
     let env = environment(&s3, &kinesis);
     let worker = Running::start(&env);
-    let events = format!("firemain_events_total{{group=\"default\"}} {}", totals.events);
-    let metrics =
-        worker.until("/metrics", "all events are delivered", |_, body| body.lines().any(|line| line == events));
+    let records = format!("firemain_delivery_to_s3_records_total{{group=\"default\"}} {}\n", totals.records);
+    let metrics = worker.until("/metrics", "all records are delivered", |_, body| body.contains(&records));
     let sum = |name: &str| {
         let lines = metrics.lines().filter(|line| line.starts_with(name));
         lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum::<u64>()
     };
     assert_eq!(sum("firemain_rejections_total{"), totals.rejections);
-    assert_eq!(sum("firemain_delivery_to_s3_records_total{"), totals.records);
+    assert_eq!(sum("firemain_events_total{"), totals.events);
     assert_eq!((sum("firemain_owned_shards{"), sum("firemain_s3_errors_total{")), (2, 0));
     worker.until("/readyz", "it owns shards and commits", |status, _| status == 200);
     assert_eq!(worker.get("/healthz"), (200, "ready\n".to_owned()));
@@ -156,22 +157,23 @@ async fn a_worker_that_cannot_commit_turns_unhealthy_and_well_again() {
 async fn status_says_what_is_wrong_by_its_exit_code_too() {
     let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
     kinesis.create("app-logs", 2).await;
-    kinesis.put("app-logs", &made(500).0).await;
+    let (records, totals) = made(500);
+    kinesis.put("app-logs", &records).await;
     let mut env = environment(&s3, &kinesis);
     // Of the worker too.
     env.push(("FIREMAIN_LEASE_TIMEOUT", "1s"));
     let ask = ["status", "--source", "kinesis://app-logs", "--destination", DESTINATION, "--output", "json"];
     let status = async |more: &[&str]| {
         let output = firemain(&[&ask, more].concat(), &env).await;
-        let said: Value = serde_json::from_slice(&output.stdout).expect(&last_line(&output));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", last_line(&output)));
         (output.status.code(), said)
     };
     let (code, said) = status(&[]).await;
     assert_eq!((code, &said["problems"][0]["problem"]), (Some(1), &json!("no_state")));
 
     let worker = Running::start(&env);
-    worker
-        .until("/metrics", "all is delivered", |_, body| body.contains("firemain_events_total{group=\"default\"} 50"));
+    let records = format!("firemain_delivery_to_s3_records_total{{group=\"default\"}} {}\n", totals.records);
+    worker.until("/metrics", "all is delivered", |_, body| body.contains(&records));
     let (code, said) = status(&["--max-lag", "1h"]).await;
     assert_eq!((code, &said["problems"]), (Some(0), &json!([])), "{said}");
     assert_eq!((said["workers"].as_array().unwrap().len(), &said["workers"][0]["shards"]), (1, &json!(2)));
@@ -224,13 +226,14 @@ async fn the_books_balance_and_what_is_missing_or_too_much_is_named() {
     let find =
         |pattern: &str| glob::glob(&format!("{}/lake/{pattern}", dir.display())).unwrap().next().unwrap().unwrap();
     let (rows, errors) = (find("log_events/**/*.parquet"), find("errors/**/*.gz"));
-    let gone = rows.with_extension("gone");
+    let gone = folder.path().join("gone");
     std::fs::rename(&rows, &gone).unwrap();
     let said = last_line(&firemain(&verify, &[]).await);
     let name = rows.file_stem().unwrap().to_str().unwrap();
     assert!(said.contains("of its 17 objects are there") && said.contains(name), "{said}");
     std::fs::rename(&gone, &rows).unwrap();
-    std::fs::write(&errors, b"").unwrap();
+    let nothing = GzEncoder::new(Vec::new(), Compression::fast()).finish().unwrap();
+    std::fs::write(&errors, nothing).unwrap();
     let output = firemain(&verify, &[]).await;
     let said = last_line(&output);
     assert!(said.contains("were counted, and its objects hold"), "{said}");

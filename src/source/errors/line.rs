@@ -69,7 +69,7 @@ impl Text<'_> {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Number<'a> {
-    Number(i64),
+    Integer(i64),
     Text(#[serde(borrow)] Cow<'a, str>),
     Other(IgnoredAny),
 }
@@ -77,7 +77,7 @@ enum Number<'a> {
 impl Number<'_> {
     fn get(&self) -> Option<i64> {
         match self {
-            Self::Number(number) => Some(*number),
+            Self::Integer(number) => Some(*number),
             Self::Text(text) => text.parse().ok(),
             Self::Other(_) => None,
         }
