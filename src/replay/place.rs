@@ -28,12 +28,8 @@ impl Place {
             Destination::S3 { bucket, prefix } => (Some(bucket), Path::from(prefix.as_str())),
             Destination::File { folder } => (None, Path::from(folder.to_string_lossy().as_ref())),
         };
-        if folder.parts().any(|part| part.as_ref() == REPLAYED) {
-            return Err(format!(
-                "what lies in a folder {REPLAYED}/ was delivered already: move it elsewhere to deliver it once more"
-            ));
-        }
         if let Some(below) = below(lake, top, &folder) {
+            refuse_replayed(&below)?;
             if below.prefix_matches(&errors) {
                 return Ok(Self { store: lake.clone(), folder: below, strip: errors });
             }
@@ -41,6 +37,7 @@ impl Place {
                 return Err(format!("it has tables and state too: name the error prefix, {lake}/{errors}/"));
             }
         }
+        refuse_replayed(&folder)?;
         let parts: Vec<_> = folder.parts().collect();
         let Some((last, parents)) = parts.split_last() else {
             return Ok(Self { store: from.clone(), folder: Path::default(), strip: Path::default() });
@@ -58,6 +55,15 @@ impl Place {
         let rest: Vec<_> = key.prefix_match(&self.strip).map(Iterator::collect).unwrap_or_default();
         Path::from(REPLAYED).parts().chain(rest).collect()
     }
+}
+
+fn refuse_replayed(folder: &Path) -> Result<(), String> {
+    if folder.parts().any(|part| part.as_ref() == REPLAYED) {
+        return Err(format!(
+            "what lies in a folder {REPLAYED}/ was delivered already: move it elsewhere to deliver it once more"
+        ));
+    }
+    Ok(())
 }
 
 /// Where a folder is below the lake; `None` if it is not.
@@ -132,5 +138,8 @@ mod tests {
         }
         assert!(refused("s3://lake/logs/replayed/error=X").contains("delivered already"));
         assert!(refused("memory:///").contains("memory"));
+        let lake = "s3://lake/replayed";
+        assert!(place(lake, "s3://lake/replayed/errors").is_ok(), "a lake may be called so");
+        assert!(place(lake, "s3://lake/replayed/replayed/x").is_err());
     }
 }

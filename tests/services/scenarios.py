@@ -7,6 +7,7 @@ import time
 from collections import Counter
 
 from lake import Group, counts, keys, same, writers
+from operating import balanced
 from servers import BUCKET, KEY, REGION, SECRET, Case, Run, client, until
 from stream import Feed, Feeder, make_stream, merge, multiply, partition, payloads, put, split
 
@@ -75,7 +76,8 @@ def killed(case: Case, kills):
     early = len(keys(case.servers, "killed/log_events/"))
     assert early > 0, "no object became visible between the kills"
     Run(case, "killed", "killed", "--drain", **settings).done()
-    return f"{kills} kills, {early} objects by then: " + same(counts(case.servers, "killed"), feed.want, "kill -9")
+    books = balanced(case, "killed")
+    return f"{kills} kills, {early} objects by then, {books}: " + same(counts(case.servers, "killed"), feed.want, "kill -9")
 
 
 def split_before(case: Case):

@@ -8,6 +8,7 @@ from catalog import glue_down, glue_killed, glue_late, glued
 from crew import crew, drained_together, resharded, subscribers
 from evolution import evolved
 from masking import masked
+from operating import replayed
 from producers import by_the_producer_library, without_envelopes
 from report import Report
 from scenarios import (drained, idle, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
@@ -54,7 +55,8 @@ def main():
              "Glue is down": glue_down,
              "Glue comes late": glue_late,
              "Glue, killed before": glue_killed,
-             "schema evolution": evolved}
+             "schema evolution": evolved,
+             "replay": lambda case: replayed(case, options.kills // 2)}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
