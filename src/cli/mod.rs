@@ -11,6 +11,7 @@ mod output;
 mod replay;
 mod run;
 mod schema;
+mod shell;
 mod status;
 mod verify;
 
@@ -118,6 +119,12 @@ enum Command {
     Schema(schema::SchemaArgs),
     /// Deliver a made-up stream into a local lake and show what came of it: no account, no server
     Demo(demo::DemoArgs),
+    /// Print a script that lets a shell complete what is typed
+    #[command(after_help = shell::COMPLETIONS)]
+    Completions(shell::CompletionsArgs),
+    /// Print the manual page, or write one for each command
+    #[command(after_help = shell::MAN)]
+    Man(shell::ManArgs),
 }
 
 /// Where the configuration comes from. Flags go before environment (FIREMAIN_…) before file before defaults.
@@ -200,6 +207,8 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Replay(args) => runtime.block_on(replay::run(args)),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
         Command::Schema(args) => schema::run(&args),
+        Command::Completions(args) => shell::completions(&args),
+        Command::Man(args) => shell::man(&args),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
     };
     // Standard input may be read in a thread that nobody can end.
