@@ -184,11 +184,22 @@ impl Storage {
 
     /// The objects directly or further below a prefix, after `offset` in the order of keys, sorted.
     pub async fn list(&self, prefix: &Path, offset: Option<&Path>) -> Result<Vec<ObjectMeta>, GaveUp> {
+        self.list_only(prefix, offset, |_| true).await
+    }
+
+    /// The same of those that are wanted: all others need no memory, however many there are.
+    pub async fn list_only(
+        &self,
+        prefix: &Path,
+        offset: Option<&Path>,
+        wanted: impl Fn(&ObjectMeta) -> bool,
+    ) -> Result<Vec<ObjectMeta>, GaveUp> {
         self.retried(format!("list of {prefix}"), || async {
             let found = match offset {
                 Some(offset) => self.store.list_with_offset(Some(prefix), offset),
                 None => self.store.list(Some(prefix)),
             };
+            let found = found.try_filter(|object| std::future::ready(wanted(object)));
             let mut found: Vec<ObjectMeta> = found.try_collect().await?;
             found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
             Ok(found)

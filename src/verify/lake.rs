@@ -40,15 +40,18 @@ pub struct Found {
 pub async fn find(storage: &Storage, wanted: &BTreeSet<&PackId>, errors: &str) -> Result<Found, VerifyError> {
     let workers: BTreeSet<&WorkerId> = wanted.iter().map(|pack| &pack.worker).collect();
     let (mut found, mut looks) = (Found::default(), Vec::new());
-    for object in storage.list(&Path::default(), None).await? {
-        if object.location.prefix_matches(&Path::from("_firemain")) {
-            continue;
-        }
-        let Some((pack, number)) = object.location.filename().and_then(named) else { continue };
+    let state = Path::from("_firemain");
+    let packed = |object: &ObjectMeta| {
+        let name = object.location.filename().filter(|_| !object.location.prefix_matches(&state));
+        name.and_then(named)
+    };
+    let is_known = |object: &ObjectMeta| packed(object).is_some_and(|(pack, _)| workers.contains(&pack.worker));
+    for object in storage.list_only(&Path::default(), None, is_known).await? {
+        let Some((pack, number)) = packed(&object) else { continue };
         if wanted.contains(&pack) {
-            looks
-                .push(async move { look(storage, &object, errors).await.map(|object| (pack, number, object)) }.boxed());
-        } else if workers.contains(&pack.worker) {
+            let look = async move { look(storage, &object, errors).await.map(|object| (pack, number, object)) };
+            looks.push(look.boxed());
+        } else {
             found.others.insert(pack, object.location.to_string());
         }
     }

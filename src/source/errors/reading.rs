@@ -22,8 +22,8 @@ use crate::source::file::members::{self, Known, Members};
 use crate::source::file::window::{Turn, Window};
 use crate::source::thread::{Outlet, Stopped};
 
-/// Bytes that are fetched at once.
-const FETCH: u64 = 8 << 20;
+/// Bytes that are fetched at once: of each object that is read, twice so many are held.
+const FETCH: u64 = 2 << 20;
 /// How lines are called that are no rejections.
 const NO_REJECTION: &str = "(no rejection)";
 

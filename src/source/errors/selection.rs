@@ -3,7 +3,7 @@
 use chrono::{DateTime, NaiveDate, Utc};
 
 use super::line::Line;
-use crate::event::Millis;
+use crate::event::{Millis, RejectionCode};
 use crate::partition::unescaped;
 
 /// What is delivered again: everything, unless it says otherwise.
@@ -27,8 +27,10 @@ impl Selection {
     /// Whether an object may have rejections that are wanted, going by its key: ours says the code and the hour of arrival.
     pub fn may_take(&self, key: &str) -> bool {
         let value = |name: &str| key.split('/').find_map(|folder| folder.strip_prefix(name)?.strip_prefix('='));
-        let Some(code) = value("error") else { return true };
-        if !self.takes_code(&unescaped(code)) {
+        // Firehose's folders may have such names too, and say other things by them.
+        let is_ours = |code: &String| RejectionCode::ALL.iter().any(|known| known.as_str() == code);
+        let Some(code) = value("error").map(unescaped).filter(is_ours) else { return true };
+        if !self.takes_code(&code) {
             return false;
         }
         let Some(start) = value("dt").zip(value("hour")).and_then(|(date, hour)| hour_of(date, hour)) else {
@@ -84,5 +86,6 @@ mod tests {
         assert!(of(None, Some(FIVE + 1)).may_take(key) && !of(None, Some(FIVE)).may_take(key));
         assert!(of(None, Some(0)).may_take("processing-failed/2024/03/22/05/x-1"), "its key does not tell");
         assert!(of(None, Some(0)).may_take("error=Event.Invalid/x"));
+        assert!(of(None, None).may_take("error=processing-failed/dt=2024-03-22/hour=05/app-1-x"), "it is Firehose's");
     }
 }
