@@ -6,6 +6,7 @@
 mod check_config;
 mod demo;
 mod generate;
+mod inspect;
 mod output;
 mod run;
 mod schema;
@@ -44,6 +45,7 @@ Examples:
   firemain run --config firemain.toml               deliver until a signal ends it
   firemain run --source kinesis://app-logs --destination s3://my-lake/logs --drain
                                                     deliver all there is, then end
+  firemain inspect s3://my-lake/logs/errors/…       what is inside this file?
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 101 a fault of Firemain's own; 128 + n \
 ended by a second signal n.";
@@ -96,6 +98,9 @@ enum Command {
     /// Make realistic subscription records, for load tests and tries
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Look into a file: records, an object of the lake or of the error prefix, a pack, the state
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
     /// Show the schemas of tables, and print tables for Athena, Glue, Trino and DuckDB
     #[command(after_help = schema::EXAMPLES)]
     Schema(schema::SchemaArgs),
@@ -167,6 +172,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Run(args) => runtime.block_on(run::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
+        Command::Inspect(args) => runtime.block_on(inspect::run(args)),
         Command::Schema(args) => schema::run(&args),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
     };

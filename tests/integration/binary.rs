@@ -24,7 +24,7 @@ fn made(seed: u64) -> (Vec<Made>, Totals) {
 }
 
 /// Runs the binary to its end, with nothing of this process's environment.
-async fn firemain(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub async fn firemain(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
     command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
