@@ -19,6 +19,7 @@ pub mod encode;
 pub mod event;
 pub mod generate;
 pub mod gzip;
+pub mod inspect;
 pub mod iso8601;
 pub mod mask;
 pub mod partition;

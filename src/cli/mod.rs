@@ -7,6 +7,7 @@ mod check_config;
 mod demo;
 mod generate;
 mod health;
+mod inspect;
 mod output;
 mod replay;
 mod run;
@@ -50,6 +51,7 @@ Examples:
   firemain run --config firemain.toml               deliver until a signal ends it
   firemain run --source kinesis://app-logs --destination s3://my-lake/logs --drain
                                                     deliver all there is, then end
+  firemain inspect s3://my-lake/logs/errors/…       what is inside this file?
 
 Exit codes: 0 done; 1 failed; 2 wrong usage or configuration; 101 a fault of Firemain's own; 128 + n \
 ended by a second signal n.";
@@ -114,6 +116,9 @@ enum Command {
     /// Make realistic subscription records, for load tests and tries
     #[command(after_help = GENERATE_EXAMPLES)]
     Generate(generate::GenerateArgs),
+    /// Look into a file: records, an object of the lake or of the error prefix, a pack, the state
+    #[command(after_help = inspect::EXAMPLES)]
+    Inspect(inspect::InspectArgs),
     /// Show the schemas of tables, and print tables for Athena, Glue, Trino and DuckDB
     #[command(after_help = schema::EXAMPLES)]
     Schema(schema::SchemaArgs),
@@ -206,6 +211,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         Command::Verify(args) => runtime.block_on(verify::run(args)),
         Command::Replay(args) => runtime.block_on(replay::run(args)),
         Command::Generate(args) => runtime.block_on(generate::run(args)),
+        Command::Inspect(args) => runtime.block_on(inspect::run(args)),
         Command::Schema(args) => schema::run(&args),
         Command::Completions(args) => shell::completions(&args),
         Command::Man(args) => shell::man(&args),

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
+use crate::inspect::shown::escaped_json;
 
 /// In what form a command prints what it found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -29,10 +30,10 @@ pub fn print(text: &str) -> Result<(), Failure> {
     unless_closed(anstream::stdout().lock().write_all(text.as_bytes())).map(drop)
 }
 
-/// Writes one JSON document, and an end of line.
+/// Writes one JSON document, and an end of line. Nothing in it can steer a terminal.
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("plain values are always JSON");
-    print(&format!("{text}\n"))
+    print(&format!("{}\n", escaped_json(&text)))
 }
 
 /// `None` when the reader of standard output has gone: it has seen enough, which is no failure.

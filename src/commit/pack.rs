@@ -18,7 +18,8 @@ use super::storage::Description;
 use crate::buffer::Lease;
 
 const MAGIC: &[u8; 8] = b"FMPACK01";
-const HEAD: usize = 16;
+/// Bytes before the index.
+pub(crate) const HEAD: usize = 16;
 
 /// An object with its final key.
 #[derive(Debug)]
@@ -53,14 +54,16 @@ struct Index {
     objects: Vec<Entry>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Entry {
-    key: String,
-    offset: usize,
-    length: usize,
-    crc32c: u32,
-    content_type: String,
-    metadata: Vec<(String, String)>,
+/// What the index says of an object.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    pub key: String,
+    /// Where its body begins, counted from the first body.
+    pub offset: usize,
+    pub length: usize,
+    pub crc32c: u32,
+    pub content_type: String,
+    pub metadata: Vec<(String, String)>,
 }
 
 /// A pack that is not what was staged: its bytes were changed, or a newer version wrote it.
@@ -102,23 +105,34 @@ pub fn write(objects: &[PackedObject]) -> PutPayload {
     [Bytes::from(head), Bytes::from(index)].into_iter().chain(bodies).collect()
 }
 
-/// Reads a pack back; every checksum is checked. Bodies share the memory of `bytes`.
-pub fn read(bytes: &Bytes) -> Result<Vec<PackedObject>, BadPack> {
-    let truncated = || BadPack::Truncated(bytes.len());
-    if bytes.get(..8).ok_or_else(truncated)? != MAGIC {
+/// Where the first body begins. `bytes` are the first of a pack: [`HEAD`] of them tell it.
+pub(crate) fn bodies_at(bytes: &[u8]) -> Result<usize, BadPack> {
+    if bytes.get(..8).ok_or(BadPack::Truncated(bytes.len()))? != MAGIC {
         return Err(BadPack::NotAPack);
     }
-    let word = |at: usize| -> Result<u32, BadPack> {
-        let word = bytes.get(at..at + 4).ok_or_else(truncated)?;
-        Ok(u32::from_le_bytes(word.try_into().expect("four bytes")))
-    };
-    let end = HEAD + word(8)? as usize;
-    let index = bytes.get(HEAD..end).ok_or_else(truncated)?;
-    if crc32c::crc32c(index) != word(12)? {
+    Ok(HEAD + word(bytes, 8)? as usize)
+}
+
+/// What the index says, which is checked. `bytes` are the first of a pack: all that come before the bodies tell it.
+pub(crate) fn entries(bytes: &[u8]) -> Result<Vec<Entry>, BadPack> {
+    let index = bytes.get(HEAD..bodies_at(bytes)?).ok_or(BadPack::Truncated(bytes.len()))?;
+    if crc32c::crc32c(index) != word(bytes, 12)? {
         return Err(BadPack::Checksum("the index".into()));
     }
     let index: Index = serde_json::from_slice(index).map_err(|error| BadPack::Index(error.to_string()))?;
-    let objects = index.objects.into_iter().map(|entry| {
+    Ok(index.objects)
+}
+
+fn word(bytes: &[u8], at: usize) -> Result<u32, BadPack> {
+    let word = bytes.get(at..at + 4).ok_or(BadPack::Truncated(bytes.len()))?;
+    Ok(u32::from_le_bytes(word.try_into().expect("four bytes")))
+}
+
+/// Reads a pack back; every checksum is checked. Bodies share the memory of `bytes`.
+pub fn read(bytes: &Bytes) -> Result<Vec<PackedObject>, BadPack> {
+    let truncated = || BadPack::Truncated(bytes.len());
+    let end = bodies_at(bytes)?;
+    let objects = entries(bytes)?.into_iter().map(|entry| {
         let (from, to) =
             (end.saturating_add(entry.offset), end.saturating_add(entry.offset.saturating_add(entry.length)));
         if to > bytes.len() {

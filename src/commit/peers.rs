@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use object_store::ObjectMeta;
 use object_store::path::Path;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::snapshot::WorkerId;
@@ -37,11 +37,21 @@ pub struct Peers {
 const ROUNDS: u64 = 3;
 
 /// What a heartbeat tells a person who looks.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct About {
     pub host: String,
     pub pid: u32,
     pub version: String,
+}
+
+/// The content of such an object.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    pub worker: WorkerId,
+    /// Heartbeats so far.
+    pub counter: u64,
+    #[serde(flatten)]
+    pub about: About,
 }
 
 #[derive(Debug)]
@@ -155,15 +165,8 @@ impl Peers {
     }
 
     fn heartbeat(&mut self) -> Bytes {
-        #[derive(Serialize)]
-        struct Heartbeat<'a> {
-            worker: &'a WorkerId,
-            counter: u64,
-            #[serde(flatten)]
-            about: &'a About,
-        }
         self.counter += 1;
-        let heartbeat = Heartbeat { worker: &self.me, counter: self.counter, about: &self.about };
+        let heartbeat = Heartbeat { worker: self.me.clone(), counter: self.counter, about: self.about.clone() };
         serde_json::to_vec(&heartbeat).expect("plain values are always JSON").into()
     }
 

@@ -3,6 +3,7 @@
 mod binary;
 mod commit;
 mod delivery;
+mod inspect;
 mod kinesis;
 mod operate;
 mod replay;

@@ -19,7 +19,6 @@ use chrono::DateTime;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de};
 use serde_json::value::RawValue;
-use tracing::warn;
 
 use super::members::{self, Known, Members};
 use super::window::{Turn, Window};
@@ -67,6 +66,9 @@ pub trait Sink {
     fn pause(&mut self) -> Result<(), Failed> {
         Ok(())
     }
+
+    /// The gzip that they come out of is damaged: what of it can't be trusted has a flaw.
+    fn damaged(&mut self, _why: &str) {}
 }
 
 impl<F: FnMut(Found) -> Result<(), Failed>> Sink for F {
@@ -226,7 +228,7 @@ impl<R: Read> Values<'_, R> {
         if !self.checked && self.window.offset() > damage.intact {
             return Err(Failed::Untrusted(Arc::clone(why)));
         }
-        warn!("a gzip file is damaged ({why}): what of it can't be trusted goes to the error prefix");
+        sink.damaged(why);
         let data: Bytes = [cut, &damage.trailing].concat().into();
         if data.is_empty() && self.window.offset() > damage.intact {
             // There are records already that say so.

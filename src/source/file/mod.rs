@@ -1,12 +1,12 @@
 //! Files in place of a stream: each file is a shard, its position the index of the last record done.
 
-mod content;
-pub(super) mod members;
+pub(crate) mod content;
+pub(crate) mod members;
 mod paths;
 mod progress;
 #[cfg(test)]
 mod tests;
-pub(super) mod window;
+pub(crate) mod window;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -240,5 +240,9 @@ impl Sink for Reading {
     fn pause(&mut self) -> Result<(), Failed> {
         self.progress.records(self.outlet.send()?);
         Ok(())
+    }
+
+    fn damaged(&mut self, why: &str) {
+        warn!(file = self.name, "a gzip is damaged ({why}): what of it can't be trusted goes to the error prefix");
     }
 }
