@@ -440,6 +440,9 @@ mod tests {
     }
 
     proptest! {
+        // Each reads a whole file.
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         /// What is damaged is told or read, and never a panic, which would be called a fault of Firemain's own.
         #[test]
         fn no_damage_makes_it_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20)) {
