@@ -24,13 +24,13 @@ fn made(seed: u64) -> (Vec<Made>, Totals) {
 }
 
 /// Runs the binary to its end, with nothing of this process's environment.
-async fn firemain(args: &[&str], env: &[(&str, &str)]) -> Output {
+pub async fn firemain(args: &[&str], env: &[(&str, &str)]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
     command.args(args).env_clear().envs(env.iter().copied()).stdin(Stdio::null());
     tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
 }
 
-fn environment<'a>(s3: &'a S3Server, kinesis: &'a KinesisServer) -> Vec<(&'a str, &'a str)> {
+pub fn environment<'a>(s3: &'a S3Server, kinesis: &'a KinesisServer) -> Vec<(&'a str, &'a str)> {
     vec![
         ("AWS_REGION", REGION),
         ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
@@ -40,12 +40,12 @@ fn environment<'a>(s3: &'a S3Server, kinesis: &'a KinesisServer) -> Vec<(&'a str
     ]
 }
 
-fn last_line(output: &Output) -> String {
+pub fn last_line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default().to_owned()
 }
 
 /// Every key and its bytes, by the AWS SDK: a witness that shares no code with the delivery.
-async fn objects(s3: &S3Server) -> BTreeMap<String, Vec<u8>> {
+pub async fn objects(s3: &S3Server) -> BTreeMap<String, Vec<u8>> {
     let config = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .endpoint_url(&s3.endpoint)
