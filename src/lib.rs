@@ -10,6 +10,7 @@ pub mod aws;
 pub mod broken;
 pub mod buffer;
 pub mod catalog;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod commit;

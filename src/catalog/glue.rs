@@ -1,4 +1,4 @@
-//! AWS Glue: two calls, over the client of the SDK without its crate for Glue, which has five times the code of the one for
+//! AWS Glue: three calls, over the client of the SDK without its crate for Glue, which has five times the code of the one for
 //! Kinesis (docs/decisions/0010-glue-by-two-calls.md).
 //!
 //! Protocol: JSON 1.1, the action in `X-Amz-Target`. <https://docs.aws.amazon.com/glue/latest/webapi/WebAPI_Welcome.html>
@@ -126,8 +126,23 @@ impl Glue {
         Self { config: config.clone(), call, tables: Mutex::default() }
     }
 
-    async fn call(&self, action: &'static str, mut body: Value) -> Result<Value, CatalogError> {
+    /// Looks whether the database is there.
+    pub async fn database(&self) -> Result<(), CatalogError> {
+        self.call("GetDatabase", json!({ "Name": self.config.database })).await.map(drop)
+    }
+
+    /// A table as Glue has it: <https://docs.aws.amazon.com/glue/latest/webapi/API_Table.html>
+    pub async fn describe(&self, name: &str) -> Result<Value, CatalogError> {
+        let mut answer = self.call_of_tables("GetTable", json!({ "Name": name })).await?;
+        Ok(answer["Table"].take())
+    }
+
+    async fn call_of_tables(&self, action: &'static str, mut body: Value) -> Result<Value, CatalogError> {
         body["DatabaseName"] = self.config.database.clone().into();
+        self.call(action, body).await
+    }
+
+    async fn call(&self, action: &'static str, mut body: Value) -> Result<Value, CatalogError> {
         if let Some(account) = &self.config.catalog_id {
             body["CatalogId"] = account.clone().into();
         }
@@ -149,12 +164,12 @@ impl Glue {
         if let Some(table) = known {
             return Ok(table);
         }
-        let found = self.call("GetTable", json!({ "Name": name })).await.map_err(|error| match error {
+        let found = self.describe(name).await.map_err(|error| match error {
             // No partition is to blame.
             CatalogError::Invalid(why) => CatalogError::Refused(why),
             other => other,
         })?;
-        let table = table_of(&found["Table"]).ok_or_else(|| {
+        let table = table_of(&found).ok_or_else(|| {
             let database = &self.config.database;
             CatalogError::NoTable(format!("{database}.{name} is no Hive table, such as partitions are added to"))
         })?;
@@ -174,10 +189,20 @@ fn table_of(table: &Value) -> Option<Table> {
     Some(Table { asked: Instant::now(), made, stored })
 }
 
+/// Whether queries work the partitions of a table out by themselves.
+pub fn is_projected(table: &Value) -> bool {
+    let projected = table["Parameters"]["projection.enabled"].as_str();
+    projected.is_some_and(|enabled| enabled.eq_ignore_ascii_case("true"))
+}
+
+/// Whether partitions can be added to a table, or need not be.
+pub fn is_table_of_files(table: &Value) -> bool {
+    stored_as(table).is_some()
+}
+
 /// `None` of what is no table of files: a view, a link, or a table of another format.
 fn stored_as(table: &Value) -> Option<Stored> {
-    let projected = table["Parameters"]["projection.enabled"].as_str();
-    if projected.is_some_and(|enabled| enabled.eq_ignore_ascii_case("true")) {
+    if is_projected(table) {
         return Some(Stored::Projected);
     }
     let storage = table["StorageDescriptor"].as_object()?;
@@ -210,7 +235,7 @@ impl Catalog for Glue {
             json!({ "Values": partition.values, "StorageDescriptor": storage })
         });
         let body = json!({ "TableName": table, "PartitionInputList": inputs.collect::<Vec<_>>() });
-        let answer = self.call("BatchCreatePartition", body).await.inspect_err(|error| {
+        let answer = self.call_of_tables("BatchCreatePartition", body).await.inspect_err(|error| {
             if matches!(error, CatalogError::NoTable(_)) {
                 // It was dropped: what was known of it is not of the next one.
                 self.tables().remove(table);

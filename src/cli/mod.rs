@@ -3,6 +3,7 @@
 //! What was typed becomes the top layer of the configuration; this is also where the environment is handed to
 //! [`crate::config`]. How a command ended is a [`Failure`], or nothing.
 
+mod check;
 mod check_config;
 mod demo;
 mod generate;
@@ -48,6 +49,7 @@ const EXAMPLES: &str = "\
 Examples:
   firemain demo                                     deliver a made-up stream into ./firemain-demo and look at it
   firemain check-config --config firemain.toml      show every setting and where it comes from
+  firemain check --config firemain.toml             try what a run will need: access, bucket, stream, limits
   firemain run --config firemain.toml               deliver until a signal ends it
   firemain run --source kinesis://app-logs --destination s3://my-lake/logs --drain
                                                     deliver all there is, then end
@@ -71,7 +73,7 @@ Examples:
   zcat records.gz | firemain run --source - --destination s3://my-lake/logs --format json
                                                     standard input into gzip JSON on S3";
 
-const CHECK_EXAMPLES: &str = "\
+const CHECK_CONFIG_EXAMPLES: &str = "\
 Prints each key with the value that counts and where it was said: a flag, a variable, a place in the file, or the \
 default. Takes the flags of `firemain run`, and reads neither the source nor the destination.
 
@@ -98,8 +100,11 @@ enum Command {
     /// Deliver: read the source, write the lake, until a signal (or, with --drain, until all there is is delivered)
     #[command(after_help = RUN_EXAMPLES)]
     Run(run::RunArgs),
+    /// Try what a run will need, from here: credentials, stream, bucket, catalogue, limits; and say what to do
+    #[command(after_help = check::EXAMPLES)]
+    Check(check::CheckArgs),
     /// Check a configuration, and show each value and where it was said
-    #[command(after_help = CHECK_EXAMPLES)]
+    #[command(after_help = CHECK_CONFIG_EXAMPLES)]
     CheckConfig(ConfigArgs),
     /// Show how a group stands: shards, workers, lag, and what is wrong
     #[command(after_help = status::EXAMPLES)]
@@ -205,6 +210,7 @@ fn dispatch(command: Command) -> Result<(), Failure> {
         .map_err(|error| Failure::fatal(format!("threads can't be started: {error}")))?;
     let result = match command {
         Command::Run(args) => runtime.block_on(run::run(args)),
+        Command::Check(args) => runtime.block_on(check::run(args)),
         Command::CheckConfig(args) => check_config::run(&args),
         Command::Status(args) => runtime.block_on(status::run(args)),
         Command::Health(args) => health::run(&args),
@@ -224,9 +230,13 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 
 fn log_to_standard_error(cli: &Cli) {
     let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let filter = match &cli.log_level {
-        Some(filter) => builder.parse_lossy(filter),
-        None => builder.from_env_lossy(),
+    let filter = match (&cli.log_level, &cli.command) {
+        (Some(filter), _) => builder.parse_lossy(filter),
+        // Its lines say what the log would, in fewer words.
+        (None, Command::Check(_)) if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() => {
+            builder.parse_lossy("off,firemain=warn")
+        }
+        (None, _) => builder.from_env_lossy(),
     };
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {

@@ -23,6 +23,7 @@ pub enum Form {
 pub const GOOD: Style = AnsiColor::Green.on_default();
 pub const POOR: Style = AnsiColor::Yellow.on_default();
 pub const BAD: Style = AnsiColor::Red.on_default().bold();
+pub const FAINT: Style = Style::new().dimmed();
 const HEAD: Style = Style::new().bold();
 
 /// Writes to standard output. Colours go where they are wanted only.
@@ -104,22 +105,81 @@ pub fn table<const N: usize>(columns: [Column; N], rows: impl IntoIterator<Item 
     let heads = columns.map(|column| Cell::painted(HEAD, column.head));
     let rows: Vec<_> = std::iter::once(heads).chain(rows).collect();
     let width = |at: usize| rows.iter().map(|row: &[Cell; N]| row[at].text.chars().count()).max().unwrap_or(0);
-    let widths: Vec<usize> = columns.iter().enumerate().map(|(at, column)| width(at).min(column.widest)).collect();
-    let mut text = String::new();
-    for row in &rows {
-        for (at, Cell { text: cell, style }) in row.iter().enumerate() {
-            let pad = " ".repeat(widths[at].saturating_sub(cell.chars().count()));
-            let cell = if style.is_plain() { cell.clone() } else { painted(*style, cell) };
+    let widths = std::array::from_fn(|at| width(at).min(columns[at].widest));
+    let table = Rows { columns, widths, line: None };
+    rows.iter().map(|row| table.row(row)).collect()
+}
+
+/// A table whose rows are written as they come, so that its columns have their widths beforehand.
+#[derive(Clone, Debug)]
+pub struct Rows<const N: usize> {
+    columns: [Column; N],
+    widths: [usize; N],
+    /// Characters of a line: past them the last column goes on in the next one, below its beginning.
+    line: Option<usize>,
+}
+
+impl<const N: usize> Rows<N> {
+    /// The last column takes the rest of the line, if standard output is a terminal.
+    pub fn new(columns: [Column; N], widths: [usize; N]) -> Self {
+        Self { columns, widths, line: terminal_width() }
+    }
+
+    pub fn heads(&self) -> String {
+        self.row(&self.columns.map(|column| Cell::painted(HEAD, column.head)))
+    }
+
+    /// One row, with its end of line.
+    pub fn row(&self, cells: &[Cell; N]) -> String {
+        let mut text = String::new();
+        for (at, Cell { text: cell, style }) in cells.iter().enumerate() {
+            let pad = " ".repeat(self.widths[at].saturating_sub(cell.chars().count()));
             let last = at + 1 == N;
-            match (columns[at].right, last) {
+            let cell = if last { self.wrapped(cell) } else { cell.clone() };
+            let cell = if style.is_plain() { cell } else { painted(*style, &cell) };
+            match (self.columns[at].right, last) {
                 (true, _) => text.extend([pad.as_str(), &cell]),
                 (false, true) => text.push_str(&cell),
                 (false, false) => text.extend([cell.as_str(), &pad]),
             }
             text.push_str(if last { "\n" } else { "  " });
         }
+        text
     }
-    text
+
+    /// A cell of the last column, in lines where it is too long.
+    fn wrapped(&self, cell: &str) -> String {
+        let before = self.widths[..N - 1].iter().map(|width| width + 2).sum();
+        let Some(room) = self.line.and_then(|line| line.checked_sub(before)).filter(|room| *room >= NARROWEST) else {
+            return cell.to_owned();
+        };
+        let (mut lines, mut length) = (String::new(), 0);
+        for word in cell.split(' ') {
+            let letters = word.chars().count();
+            if length > 0 && length + 1 + letters > room {
+                lines.push('\n');
+                lines.push_str(&" ".repeat(before));
+                length = 0;
+            } else if length > 0 {
+                lines.push(' ');
+                length += 1;
+            }
+            lines.push_str(word);
+            length += letters;
+        }
+        lines
+    }
+}
+
+/// Lines that are shorter are harder to read than those that a terminal breaks.
+const NARROWEST: usize = 30;
+/// Longer ones are hard to read too.
+const WIDEST: usize = 120;
+
+/// `None` where standard output is none.
+fn terminal_width() -> Option<usize> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    Some(usize::from(size.ws_col).min(WIDEST)).filter(|width| *width > 0)
 }
 
 #[cfg(test)]
@@ -135,5 +195,18 @@ mod tests {
         ];
         let text = anstream::adapter::strip_str(&table(columns, rows)).to_string();
         assert_eq!(text, "name    rows  what\na      12345  ok\ntoo long      7  x\n");
+    }
+
+    #[test]
+    fn the_last_column_goes_on_below_its_beginning() {
+        let rows = |line| Rows { columns: [Column::left("a"), Column::left("what")], widths: [6, 4], line };
+        let cells = ["ok".into(), "one two three, four-and-twenty five six".into()];
+        let whole = "ok      one two three, four-and-twenty five six\n";
+        assert_eq!(rows(None).row(&cells), whole);
+        assert_eq!(rows(Some(47)).row(&cells), whole);
+        let broken = |end: &str, next: &str| format!("ok      one two three, {end}\n        {next}\n");
+        assert_eq!(rows(Some(46)).row(&cells), broken("four-and-twenty five", "six"));
+        assert_eq!(rows(Some(38)).row(&cells), broken("four-and-twenty", "five six"));
+        assert_eq!(rows(Some(37)).row(&cells), whole, "too narrow");
     }
 }

@@ -104,7 +104,7 @@ const TAIL: &str = r#"## AWS
 
 AWS settings are not keys of Firemain. They come from the standard chain and hold for Kinesis, S3 and Glue alike: `AWS_REGION`,
 credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPOINT_URL`, `AWS_ENDPOINT_URL_S3`,
-`AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_GLUE` for other endpoints. With an endpoint set, S3 is addressed path-style.
+`AWS_ENDPOINT_URL_KINESIS`, `AWS_ENDPOINT_URL_GLUE`, `AWS_ENDPOINT_URL_STS` for other endpoints. With an endpoint set, S3 is addressed path-style.
 `AWS_USE_FIPS_ENDPOINT` and `AWS_USE_DUALSTACK_ENDPOINT` hold for Kinesis and Glue; for S3 say such an endpoint by
 `AWS_ENDPOINT_URL_S3`, `https://s3-fips.us-east-1.amazonaws.com` for instance.
 
@@ -121,6 +121,16 @@ What Firemain needs leave for:
 - on the bucket: `s3:ListBucket`
 - on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
   `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
+
+`firemain check` tries these, but for those that can't be tried without a trace (`kinesis:SubscribeToShard`,
+`kinesis:RegisterStreamConsumer`, `glue:BatchCreatePartition`). Below the tables and the error prefix it also gets and deletes
+what it has put there itself. Beside them it looks at settings, and says which it may not look at. The service does without
+these:
+
+- `sts:GetCallerIdentity`, which nobody has to allow
+- on the bucket: `s3:GetBucketLocation` (asked of stores only that do not tell it otherwise), `s3:GetBucketOwnershipControls`,
+  `s3:GetBucketPublicAccessBlock`, `s3:GetEncryptionConfiguration`, `s3:GetBucketVersioning`, `s3:GetLifecycleConfiguration`
+- for `catalog.glue.database`: `glue:GetDatabase` on the catalogue and the database
 
 ## Logging
 

@@ -15,8 +15,9 @@ use crate::commit::log;
 use crate::commit::peers::About;
 use crate::commit::storage::Storage;
 use crate::config::{BadConfig, Config, Destination, Loaded, Problem, SourceConfig};
-use crate::decode::{DecodeConfig, Decoder, Payloads};
+use crate::decode::{DecodeConfig, Decoder, Payloads, Plain};
 use crate::mask::{Masker, Masking};
+use crate::partition::KeyLimits;
 use crate::retry::Patience;
 use crate::source::file::{FileSource, Progress};
 use crate::source::kinesis::KinesisSource;
@@ -58,21 +59,12 @@ impl Base {
         let (clock, patience, telemetry) = (Clock::system(), Patience::default(), Telemetry::default());
         let aws = aws(config).await?;
         let opened = store::open(&config.destination, aws.as_ref()).map_err(fatal)?;
-        let longest = tabulator.tables.iter().map(|table| &table.name).max_by_key(|name| name.len());
-        let longest = longest.expect("the general one is there");
+        let longest = longest_name(&tabulator.tables);
         let payloads = match &config.source {
             SourceConfig::Kinesis(stream) => stream.payloads.clone(),
             SourceConfig::File(_) | SourceConfig::None => Payloads::Envelopes,
         };
-        if let Some(plain) = payloads.plain() {
-            // Else every event of it would be rejected.
-            opened.keys.check(longest, &plain.log_group).map_err(|error| {
-                RunError::Usage(format!(
-                    "`source.kinesis.log_group` can't be {:?}: {error}: give a shorter one",
-                    plain.log_group
-                ))
-            })?;
-        }
+        check_log_group(config, &tabulator.tables, opened.keys)?;
         let decoder = Arc::new(Decoder::new(DecodeConfig {
             inflated_record_bytes: config.limits.inflated_record_bytes,
             longest_table: Arc::clone(longest),
@@ -130,6 +122,24 @@ impl Base {
     }
 }
 
+/// Of all tables.
+fn longest_name(tables: &Tables) -> &Arc<str> {
+    let longest = tables.iter().map(|table| &table.name).max_by_key(|name| name.len());
+    longest.expect("the general one is there")
+}
+
+/// Whether each event of the log group that is configured has a key that the store can hold: else all would be rejected.
+pub fn check_log_group(config: &Config, tables: &Tables, keys: KeyLimits) -> Result<(), RunError> {
+    let plain = match &config.source {
+        SourceConfig::Kinesis(stream) => stream.payloads.plain(),
+        SourceConfig::File(_) | SourceConfig::None => None,
+    };
+    let Some(Plain { log_group, .. }) = plain else { return Ok(()) };
+    keys.check(longest_name(tables), log_group).map_err(|error| {
+        RunError::Usage(format!("`source.kinesis.log_group` can't be {log_group:?}: {error}: give a shorter one"))
+    })
+}
+
 fn registrar(config: &Config, aws: &Aws, clock: &Clock) -> Option<Arc<Registrar>> {
     let catalog = Arc::new(Glue::new(aws, config.glue.as_ref()?));
     let destination = config.destination.to_string();
@@ -180,7 +190,7 @@ fn no_bloom_filter(name: &str, tables: &Tables) -> Option<String> {
 }
 
 /// The AWS settings, where anything needs them. A stream's ARN names its region.
-async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
+pub async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
     let region = match &config.source {
         SourceConfig::Kinesis(stream) if stream.stream.starts_with("arn:") => stream.stream.split(':').nth(3),
         _ => None,
@@ -194,7 +204,7 @@ async fn aws(config: &Config) -> Result<Option<Aws>, RunError> {
 const MOST_CORES: usize = 8;
 
 /// How many threads decode and encode at once.
-fn cores() -> usize {
+pub fn cores() -> usize {
     available_parallelism().map_or(1, NonZero::get).min(MOST_CORES)
 }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tracing::{info, warn};
 
 use self::beside::Beside;
-pub use self::build::{Base, about, blocking_threads, tabulator};
+pub use self::build::{Base, about, aws, blocking_threads, check_log_group, cores, tabulator};
 use crate::config::Loaded;
 use crate::source::file::Progress;
 use crate::worker::{self, Parts, Report};

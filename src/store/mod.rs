@@ -105,6 +105,12 @@ fn local(folder: &FilePath) -> Result<Opened, OpenError> {
 /// holds the URL, and so whatever buckets and log groups are called.
 const BARE_REDIRECT: &str = "Received redirect without LOCATION";
 
+/// A delete is refused inside of an answer whose status is 200: objects are deleted many at a time.
+fn is_denied_delete(error: &object_store::Error) -> bool {
+    let text = text(error);
+    text.contains("DeleteObjects request failed for key") && text.ends_with("(code: AccessDenied)")
+}
+
 /// What an error lets its caller do.
 pub fn verdict(error: &object_store::Error) -> Verdict {
     use object_store::Error as E;
@@ -124,7 +130,7 @@ pub fn verdict(error: &object_store::Error) -> Verdict {
             Some(501 | 505) => Verdict::Refused,
             Some(_) => Verdict::Transient,
             // Told without its status.
-            None if text(error).contains(BARE_REDIRECT) => Verdict::Refused,
+            None if text(error).contains(BARE_REDIRECT) || is_denied_delete(error) => Verdict::Refused,
             None => credentials_verdict(error).unwrap_or_else(|| io_verdict(error)),
         },
     }
@@ -196,36 +202,67 @@ fn io_kind(error: &object_store::Error) -> Option<std::io::ErrorKind> {
 /// One line for a person: what was refused, and what to do about it. Never a secret: requests are signed in headers,
 /// and the text has none.
 pub fn explain(error: &object_store::Error) -> String {
+    let text = text(error);
+    advice(error).map_or(text.clone(), |advice| format!("{} ({text})", advice.text))
+}
+
+/// What to do about an error.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    pub text: String,
+    /// Until it is done nothing works, whatever is asked of the store.
+    pub of_all: bool,
+}
+
+/// In a few words what to do; `None` where nothing helps but waiting.
+pub fn advice(error: &object_store::Error) -> Option<Advice> {
     use object_store::Error as E;
     let (text, status) = (text(error), status(error));
     let says = |codes: &[&str]| codes.iter().any(|code| text.contains(code));
     // Not every request tells a refusal by the variant: listings do by the status alone.
     let denied =
         matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. }) || matches!(status, Some(401 | 403));
-    let hint = if says(&["NoSuchBucket"]) {
-        "no such bucket: make it, or correct `destination`".to_owned()
+    let of_all = |text: &str| Some(Advice { text: text.to_owned(), of_all: true });
+    let of_this = |text: String| Some(Advice { text, of_all: false });
+    if says(&["NoSuchBucket"]) {
+        of_all("no such bucket: make it, or correct `destination`")
     } else if says(&["ExpiredToken", "InvalidToken", "TokenRefreshRequired"]) {
-        "access denied: the credentials have expired: renew them".to_owned()
+        of_all("access denied: the credentials have expired: renew them")
     } else if says(&["InvalidAccessKeyId", "SignatureDoesNotMatch", "RequestTimeTooSkewed"]) {
-        "access denied: the credentials are not accepted: check them, and this machine's clock".to_owned()
+        of_all("access denied: the credentials are not accepted: check them, and this machine's clock")
     } else if says(&["AuthorizationHeaderMalformed", BARE_REDIRECT]) || matches!(status, Some(300..=399)) {
-        "the bucket is in another region: set AWS_REGION to it".to_owned()
+        of_all("the bucket is in another region: set AWS_REGION to it")
+    } else if is_denied_delete(error) {
+        of_this("access denied: check the credentials, and allow s3:DeleteObject there".to_owned())
     } else if denied && status.is_some() {
-        format!("access denied: check the credentials, and allow {} there", permission(&text))
+        of_this(format!("access denied: check the credentials, and allow {} there", permission(&text)))
     } else if denied {
-        "access denied: allow this user to write there".to_owned()
+        of_this("access denied: allow this user to write there".to_owned())
     } else if matches!(status, Some(501 | 505)) {
-        "the store can't do that: it must know `If-None-Match` on puts, as S3 does".to_owned()
+        of_this("the store can't do that: it must know `If-None-Match` on puts, as S3 does".to_owned())
     } else if credentials_verdict(error).is_some() {
-        "no AWS credentials any more".to_owned()
+        of_all("no AWS credentials any more")
     } else if io_kind(error) == Some(std::io::ErrorKind::StorageFull) {
-        "the disk is full: make room".to_owned()
+        of_all("the disk is full: make room")
     } else if io_kind(error) == Some(std::io::ErrorKind::Unsupported) {
-        "the file system has no hard links, which a destination must have".to_owned()
+        of_this("the file system has no hard links, which a destination must have".to_owned())
     } else {
-        return text;
+        None
+    }
+}
+
+/// What S3 itself says of a refusal, its code and its message, or else what happened.
+pub fn said(error: &object_store::Error) -> String {
+    let text = text(error);
+    let part = |name: &str| {
+        let (_, behind) = text.split_once(&format!("<{name}>"))?;
+        behind.split_once(&format!("</{name}>")).map(|(part, _)| part)
     };
-    format!("{hint} ({text})")
+    match (part("Code"), part("Message")) {
+        (Some(code), Some(message)) => format!("{code}: {message}"),
+        (Some(code), None) => code.to_owned(),
+        _ => text,
+    }
 }
 
 /// What a refused request needs to be allowed, by its method and query.
@@ -246,7 +283,7 @@ fn permission(text: &str) -> &'static str {
 }
 
 /// The HTTP status of the answer, which `object_store` (0.14) tells in the text alone.
-fn status(error: &object_store::Error) -> Option<u16> {
+pub fn status(error: &object_store::Error) -> Option<u16> {
     let text = text(error);
     let (_, after) = text.split_once("status code: ")?;
     after.get(..3)?.parse().ok()

@@ -117,6 +117,30 @@ async fn the_permission_named_is_that_of_the_request() {
     assert!(explain(&deleted).contains("s3:DeleteObject"), "{}", explain(&deleted));
 }
 
+/// The answer to a delete of many has the status 200, whatever became of each.
+#[tokio::test]
+async fn a_delete_that_is_refused_says_so_too() {
+    for (code, expected) in [("AccessDenied", Verdict::Refused), ("InternalError", Verdict::Transient)] {
+        let answer = format!(
+            "<DeleteResult><Error><Key>logs/app/a</Key><Code>{code}</Code><Message>why</Message></Error></DeleteResult>"
+        );
+        let server = Scripted::serve(move |_| Reply::new(200, answer.clone())).await;
+        let error = bucket(&server).await.store.delete(&Path::from("a")).await.unwrap_err();
+        assert_eq!(verdict(&error), expected, "{error}");
+        let denied = advice(&error).is_some_and(|advice| advice.text.contains("allow s3:DeleteObject there"));
+        assert_eq!(denied, expected == Verdict::Refused, "{}", explain(&error));
+    }
+}
+
+/// What a person is told is what S3 said, and not its XML.
+#[tokio::test]
+async fn what_s3_said_is_taken_out_of_its_answer() {
+    let denied = refused(Reply::new(403, s3_error("AccessDenied"))).await;
+    assert_eq!(said(&denied), "AccessDenied: said by a test");
+    let cut = refused(Reply::Cut).await;
+    assert_eq!(said(&cut), text(&cut));
+}
+
 #[tokio::test]
 async fn requests_are_path_style_signed_whole_and_conditional() {
     let ok = Reply::Answer { status: 200, headers: vec![("etag", "\"1\"".into())], body: String::new() };

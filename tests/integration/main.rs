@@ -1,6 +1,7 @@
 //! Tests of the parts together: one binary, a module for each topic. They need Rust and nothing else.
 
 mod binary;
+mod check;
 mod commit;
 mod delivery;
 mod inspect;

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use firemain::commit::group::GroupError;
@@ -38,6 +39,7 @@ pub struct S3Server {
     pub endpoint: String,
     /// What happens to the next requests, in their order; the others are served.
     instead: Arc<Mutex<VecDeque<Instead>>>,
+    oddity: Arc<Mutex<Option<Oddity>>>,
     accepting: JoinHandle<()>,
     _root: TempDir,
 }
@@ -51,6 +53,15 @@ pub enum Instead {
     LoseAnswer,
 }
 
+/// What is odd about the server, for as long as it lasts.
+#[derive(Clone, Copy, Debug)]
+pub enum Oddity {
+    /// It knows nothing of conditions on writes.
+    IgnoresConditions,
+    /// Requests of this method whose path and query have this in them are denied.
+    Denies(&'static str, &'static str),
+}
+
 impl S3Server {
     pub async fn start() -> Self {
         let root = tempfile::tempdir().expect("a folder for the bucket");
@@ -61,8 +72,15 @@ impl S3Server {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let endpoint = format!("http://{}", listener.local_addr().expect("it is bound"));
         let instead: Arc<Mutex<VecDeque<Instead>>> = Arc::default();
-        let served = Served { s3: builder.build(), conditional: Arc::default(), instead: Arc::clone(&instead) };
-        Self { endpoint, instead, accepting: tokio::spawn(accept(listener, served)), _root: root }
+        let (s3, oddity) = (builder.build(), Arc::<Mutex<Option<Oddity>>>::default());
+        let served = Served {
+            s3,
+            conditional: Arc::default(),
+            instead: Arc::clone(&instead),
+            oddity: Arc::clone(&oddity),
+            root: root.path().to_owned(),
+        };
+        Self { endpoint, instead, oddity, accepting: tokio::spawn(accept(listener, served)), _root: root }
     }
 
     pub fn next(&self, instead: impl IntoIterator<Item = Instead>) {
@@ -72,6 +90,11 @@ impl S3Server {
     /// Nothing happens to further requests.
     pub fn serve_again(&self) {
         self.instead.lock().unwrap().clear();
+    }
+
+    /// From now on the server is odd, or no longer so.
+    pub fn turn(&self, oddity: Option<Oddity>) {
+        *self.oddity.lock().unwrap() = oddity;
     }
 
     /// A client of the bucket, as Firemain makes it: retries are not its business.
@@ -116,6 +139,9 @@ struct Served {
     /// s3s-fs looks and then writes: conditions hold only while nothing comes in between.
     conditional: Arc<tokio::sync::Mutex<()>>,
     instead: Arc<Mutex<VecDeque<Instead>>>,
+    oddity: Arc<Mutex<Option<Oddity>>>,
+    /// Where buckets are folders, and objects files.
+    root: PathBuf,
 }
 
 impl Served {
@@ -128,6 +154,18 @@ impl Served {
             // s3s-fs makes a bucket of whatever is put into.
             if request.uri().path().split('/').nth(1) != Some(BUCKET) {
                 return Ok(error(404, "NoSuchBucket"));
+            }
+            match *self.oddity.lock().unwrap() {
+                Some(Oddity::Denies(method, part))
+                    if request.method() == method && request.uri().to_string().contains(part) =>
+                {
+                    return Ok(error(403, "AccessDenied"));
+                }
+                // The header is signed, and has to stay: so that the condition holds, the object goes before.
+                Some(Oddity::IgnoresConditions) if request.headers().contains_key("if-none-match") => {
+                    let _ = std::fs::remove_file(self.root.join(request.uri().path().trim_start_matches('/')));
+                }
+                _ => {}
             }
             let headers = request.headers();
             let conditional = headers.contains_key("if-none-match") || headers.contains_key("if-match");

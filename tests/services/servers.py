@@ -52,9 +52,9 @@ def until(ready, what, seconds=60, pause=0.1):
         time.sleep(pause)
 
 
-def client(service, port, retries=5):
+def client(service, port, retries=5, region=REGION):
     config = Config(s3={"addressing_style": "path"}, retries={"max_attempts": retries, "mode": "standard"})
-    return boto3.client(service, endpoint_url=f"http://127.0.0.1:{port}", region_name=REGION, config=config,
+    return boto3.client(service, endpoint_url=f"http://127.0.0.1:{port}", region_name=region, config=config,
                         aws_access_key_id=KEY, aws_secret_access_key=SECRET)
 
 

@@ -5,6 +5,7 @@ import tempfile
 from pathlib import Path
 
 from catalog import glue_down, glue_killed, glue_late, glued
+from checks import checked
 from crew import crew, drained_together, resharded, subscribers
 from evolution import evolved
 from masking import masked
@@ -56,7 +57,8 @@ def main():
              "Glue comes late": glue_late,
              "Glue, killed before": glue_killed,
              "schema evolution": evolved,
-             "replay": lambda case: replayed(case, options.kills // 2)}
+             "replay": lambda case: replayed(case, options.kills // 2),
+             "check": checked}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)

@@ -7,12 +7,14 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use aws_config::retry::RetryConfig;
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::Region;
+use aws_sdk_kinesis::config::{Intercept, Region};
 use aws_sdk_kinesis::operation::subscribe_to_shard::SubscribeToShardOutput;
 use aws_sdk_kinesis::primitives::DateTime;
 use aws_sdk_kinesis::types::{
-    PutRecordsRequestEntry, ShardIteratorType, StartingPosition, SubscribeToShardEvent, SubscribeToShardEventStream,
+    PutRecordsRequestEntry, ShardIteratorType, StartingPosition, StreamDescriptionSummary, SubscribeToShardEvent,
+    SubscribeToShardEventStream,
 };
 use bytes::Bytes;
 
@@ -142,6 +144,19 @@ impl Service {
         Self { client: Client::from_conf(config.build()), name, arn }
     }
 
+    /// The same for a look: what passes by itself is tried again at once, and answers are shown to somebody.
+    pub fn watched(self, by: impl Intercept + 'static) -> Self {
+        let config = self.client.config().to_builder().retry_config(RetryConfig::standard()).interceptor(by);
+        Self { client: Client::from_conf(config.build()), ..self }
+    }
+
+    /// All that the service tells of the stream; `None` where it answers without.
+    pub async fn summary(&self) -> Result<Option<StreamDescriptionSummary>, ApiError> {
+        let call = self.client.describe_stream_summary().stream_name(&self.name).set_stream_arn(self.arn.clone());
+        let answer = call.send().await.map_err(|error| judge("DescribeStreamSummary", &self.region(), error))?;
+        Ok(answer.stream_description_summary)
+    }
+
     /// Puts records; those that were throttled come back. At most 500 records and 5 MiB.
     pub async fn put_records(
         &self,
@@ -166,7 +181,7 @@ impl Service {
         Client::from_conf(self.client.config().to_builder().build())
     }
 
-    fn region(&self) -> String {
+    pub fn region(&self) -> String {
         self.client.config().region().map(ToString::to_string).unwrap_or_default()
     }
 }
@@ -218,9 +233,7 @@ fn starting_position(begin: &Begin) -> StartingPosition {
 #[async_trait]
 impl Calls for Service {
     async fn describe(&self) -> Result<String, ApiError> {
-        let call = self.client.describe_stream_summary().stream_name(&self.name).set_stream_arn(self.arn.clone());
-        let output = call.send().await.map_err(|error| judge("DescribeStreamSummary", &self.region(), error))?;
-        Ok(output.stream_description_summary.map(|summary| summary.stream_arn).unwrap_or_else(|| self.name.clone()))
+        Ok(self.summary().await?.map(|summary| summary.stream_arn).unwrap_or_else(|| self.name.clone()))
     }
 
     async fn list_shards(&self, token: Option<&str>) -> Result<ShardPage, ApiError> {
