@@ -18,10 +18,14 @@ fn main() -> ExitCode {
     firemain::cli::main()
 }
 
-/// A worker that has lost one of its tasks must not go on as if it lived: nobody would take over what that task did.
+/// A worker that has lost one of its tasks must not go on as if it lived: nobody would take over what that task did. Only
+/// who reads a file that may be damaged waits for a panic.
 fn end_on_panic() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
+        if firemain::inspect::guard::is_guarded() {
+            return;
+        }
         tell(panic);
         // As when the main thread panics.
         std::process::exit(101);

@@ -26,9 +26,9 @@ Exit codes: 0 it could be read; 1 it is damaged, or none of all that: what could
 not there.
 
 Examples:
-  firemain inspect records.ndjson                   how many records, of what, and which can't be decoded
-  firemain inspect --full s3://my-lake/logs/errors/error=Event.Invalid/dt=2024-03-22/hour=05/0190-1-0.json.gz
-                                                    why these were rejected, and all of their payloads
+  firemain inspect records.ndjson                   how many records, and which can't be decoded
+  firemain inspect --full s3://my-lake/logs/errors/error=Event.Invalid/dt=2024-03-22/hour=05/x.json.gz
+                                                    why they were rejected, with whole payloads
   aws kinesis get-records --shard-iterator \"$I\" | firemain inspect -
                                                     what is on the stream
   firemain inspect --output json --rows 0 part.parquet | jq .rows
@@ -40,7 +40,7 @@ pub struct InspectArgs {
     #[arg(value_name = "FILE|URL")]
     file: String,
     /// In what form it is told
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_name = "FORM", value_enum, default_value_t)]
     output: Form,
     /// How many rows, records or rejections are shown, and of each record how many messages
     #[arg(long, value_name = "N", default_value_t = 5)]

@@ -6,8 +6,10 @@
 //!
 //! Synchronous, to be called on a blocking thread.
 
+mod cells;
 #[cfg(test)]
 mod fixtures;
+pub mod guard;
 pub mod input;
 pub mod lines;
 pub mod open;

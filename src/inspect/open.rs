@@ -14,6 +14,7 @@ use super::input::Input;
 use super::remote::Remote;
 use crate::aws::{Aws, causes};
 use crate::config::{Destination, values};
+use crate::retry::Verdict;
 use crate::store;
 
 /// So many of the files in a folder are named, for who has named the folder.
@@ -173,7 +174,11 @@ fn failed(name: &str, error: &object_store::Error) -> OpenError {
             format!("{name} is archived: restore it first (`aws s3api restore-object`), which may take hours");
         return OpenError::Failed(message);
     }
-    OpenError::Failed(format!("{name}: {}", store::explain(error)))
+    let why = store::explain(error);
+    OpenError::Failed(match store::verdict(error) {
+        Verdict::Refused => format!("{name}: {why}"),
+        Verdict::Transient => format!("{name}: {why}; check the network and AWS_ENDPOINT_URL, then try again"),
+    })
 }
 
 #[cfg(test)]

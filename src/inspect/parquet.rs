@@ -4,33 +4,34 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{SortOptions, cast, sort_to_indices};
-use arrow::datatypes::{DataType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Schema};
-use arrow::datatypes::{TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow::error::ArrowError;
-use arrow::util::display::{ArrayFormatter, FormatOptions};
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::{SortOptions, sort_to_indices};
+use arrow::datatypes::Schema;
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat};
 use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
+use parquet::basic::{Compression, Type};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::printer::print_schema;
-use parquet::schema::types::ColumnDescriptor;
+use parquet::schema::types::{ColumnDescriptor, ColumnPath};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Problems;
+use super::cells::{row, value};
+use super::guard::guarded;
 use super::input::Input;
 use super::row::Row;
-use super::shown::{Options, hex};
+use super::shown::Options;
 
 /// The column that tells when an event was.
 const TIMESTAMP: &str = "timestamp";
 /// Characters of the smallest and the largest value of a column.
 const LONGEST_BOUND: usize = 40;
+/// Rows that are read at once.
+const LARGEST_BATCH: usize = 1024;
 /// Bytes that are read to find a page's header.
 const HEADER: usize = 4 << 10;
 
@@ -42,7 +43,7 @@ pub struct Parquet {
     /// The version of the format that its writer claims.
     pub version: i32,
     /// Names and values in the footer, but for the Arrow schema in it.
-    pub key_values: Vec<(String, String)>,
+    pub key_values: Row,
     pub row_groups: Vec<RowGroup>,
     pub columns: Vec<Column>,
     pub first_rows: Vec<Row>,
@@ -86,41 +87,95 @@ pub struct Bounds {
 pub fn inspect(input: &Arc<Input>, options: Options, problems: &mut Problems) -> io::Result<Parquet> {
     let chunks = Chunks(Arc::clone(input));
     // A pipe that is too long says so.
-    input.range(0, 4)?;
-    let metadata = match ParquetMetaDataReader::new().parse_and_finish(&chunks) {
+    let begins = input.range(0, 4)?;
+    let footer = guarded(|| ParquetMetaDataReader::new().parse_and_finish(&chunks).map_err(|error| told(&error)));
+    let metadata = match footer.flatten() {
         Ok(metadata) => Arc::new(metadata),
         Err(error) => {
             problems.add(format!(
-                "its footer, which stands at its end, can't be read: {}; without it nothing of Parquet can be: it may be \
-                 cut short",
-                told(&error)
+                "its footer, which stands at its end, can't be read: {error}; without it nothing of Parquet can be: it may \
+                 be cut short"
             ));
             return Ok(Parquet::default());
         }
     };
-    if *input.range(0, 4)? != *b"PAR1" {
+    if *begins != *b"PAR1" {
         problems.add("it does not begin as Parquet does: somebody wrote over its beginning".to_owned());
     }
     let mut parquet = Parquet::of(&metadata);
-    let arrow = match ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new()) {
-        Ok(arrow) => arrow,
-        Err(error) => {
-            problems.add(format!("its rows can't be read: {}", told(&error)));
-            return Ok(parquet);
+    if let Err(why) = check(&metadata, footer_at(input)?) {
+        problems.add(format!("its footer can't be right: {why}"));
+        return Ok(parquet);
+    }
+    let rows = guarded(|| -> Result<_, ParquetError> {
+        let arrow = ArrowReaderMetadata::try_new(Arc::clone(&metadata), ArrowReaderOptions::new())?;
+        parquet.add_bounds(&metadata, arrow.schema());
+        match unread_compression(&metadata) {
+            None => first_rows(chunks, arrow, options).map(Ok),
+            Some(compression) => Ok(Err(compression)),
         }
-    };
-    parquet.add_bounds(&metadata, arrow.schema());
-    match first_rows(chunks, arrow, options) {
-        Ok(rows) => parquet.first_rows = rows,
+    });
+    match rows.and_then(|rows| rows.map_err(|error| told(&error))) {
+        Ok(Ok(rows)) => parquet.first_rows = rows,
+        Ok(Err(compression)) => problems.note(&format!("its rows are not shown: {compression} is not read here")),
         Err(error) => problems.add(format!("its first rows can't be read: {error}")),
     }
     Ok(parquet)
 }
 
-fn told(error: &ParquetError) -> String {
+/// Its length comes before the last four bytes.
+fn footer_at(input: &Input) -> io::Result<u64> {
+    let end = input.size.unwrap_or(0).saturating_sub(8);
+    let length = input.range(end, 4)?;
+    Ok(end.saturating_sub(length.as_ref().try_into().map_or(0, u32::from_le_bytes).into()))
+}
+
+/// Why a footer does not belong to what is before it, so many bytes.
+fn check(metadata: &ParquetMetaData, before: u64) -> Result<(), String> {
+    let mut rows = 0i64;
+    for (at, group) in metadata.row_groups().iter().enumerate() {
+        let of = |name: &ColumnPath| format!("column {} of row group {}", name.string(), at + 1);
+        if group.num_rows() < 0 {
+            return Err(format!("row group {} has {} rows", at + 1, group.num_rows()));
+        }
+        rows = rows.saturating_add(group.num_rows());
+        for chunk in group.columns() {
+            let start = chunk.dictionary_page_offset().unwrap_or_else(|| chunk.data_page_offset());
+            let bytes = chunk.compressed_size();
+            let all = [start, bytes, chunk.data_page_offset(), chunk.uncompressed_size(), chunk.num_values()];
+            if let Some(number) = all.into_iter().find(|number| *number < 0) {
+                return Err(format!("{} is said to be at, or to have, {number}", of(chunk.column_path())));
+            }
+            let end = start.saturating_add(bytes);
+            if number(end) > before {
+                return Err(format!("{} ends at byte {end} of {before}", of(chunk.column_path())));
+            }
+        }
+    }
+    match metadata.file_metadata().num_rows() {
+        said if said != rows => Err(format!("it says {said} rows, and its row groups have {rows}")),
+        _ => Ok(()),
+    }
+}
+
+/// What an error says, without what it is called within the libraries.
+fn told(error: &dyn std::error::Error) -> String {
     let text = error.to_string();
-    let what = ["Parquet error: ", "EOF: ", "External: "].iter().find_map(|kind| text.strip_prefix(kind));
-    what.unwrap_or(&text).to_owned()
+    let mut what = text.as_str();
+    while let Some(rest) = CALLED.iter().find_map(|kind| what.strip_prefix(kind)) {
+        what = rest;
+    }
+    what.to_owned()
+}
+
+const CALLED: [&str; 4] = ["Parquet argument error: ", "Parquet error: ", "EOF: ", "External: "];
+
+/// A compression that is not read here; nor is it by Trino.
+fn unread_compression(metadata: &ParquetMetaData) -> Option<Compression> {
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    chunks.map(|chunk| chunk.compression()).find(|compression| {
+        matches!(compression, Compression::LZ4 | Compression::LZ4_RAW | Compression::LZO | Compression::BROTLI(_))
+    })
 }
 
 impl Parquet {
@@ -139,7 +194,7 @@ impl Parquet {
             rows: number(about.num_rows()),
             created_by: about.created_by().map(str::to_owned),
             version: about.version(),
-            key_values: key_values.map(|pair| (pair.key.clone(), pair.value.clone().unwrap_or_default())).collect(),
+            key_values: Row(key_values.map(|pair| (pair.key.clone(), pair.value.clone().into())).collect()),
             row_groups: row_groups.collect(),
             columns: columns.map(|(at, column)| Column::of(metadata, at, column)).collect(),
             first_rows: Vec::new(),
@@ -198,13 +253,17 @@ impl Column {
     }
 }
 
-/// `REQUIRED INT64 timestamp (TIMESTAMP(MILLIS,true));` without repetition and name.
+/// What is printed as `OPTIONAL FIXED_LEN_BYTE_ARRAY (4) price (DECIMAL(9,2));`, without repetition and name.
 fn type_of(column: &ColumnDescriptor) -> String {
     let mut printed = Vec::new();
     print_schema(&mut printed, column.self_type());
     let printed = String::from_utf8_lossy(&printed);
-    let (physical, logical) = printed.split_once(column.name()).unwrap_or((&printed, ""));
-    let physical = physical.split_whitespace().last().unwrap_or_default();
+    let length = column.type_length();
+    let physical = match column.physical_type() {
+        Type::FIXED_LEN_BYTE_ARRAY => format!("{} ({length})", Type::FIXED_LEN_BYTE_ARRAY),
+        other => other.to_string(),
+    };
+    let (_, logical) = printed.split_once(&format!("{physical} {}", column.name())).unwrap_or_default();
     let logical = logical.trim().trim_end_matches(';').trim_start_matches('(').strip_suffix(')').unwrap_or_default();
     format!("{physical} {logical}").trim_end().to_owned()
 }
@@ -230,99 +289,19 @@ fn shown_value(values: &ArrayRef, at: usize) -> Option<String> {
     })
 }
 
-fn first_rows(chunks: Chunks, metadata: ArrowReaderMetadata, options: Options) -> Result<Vec<Row>, String> {
+fn first_rows(chunks: Chunks, metadata: ArrowReaderMetadata, options: Options) -> Result<Vec<Row>, ParquetError> {
     if options.rows == 0 {
         return Ok(Vec::new());
     }
-    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata);
-    let reader = reader.with_limit(options.rows).with_batch_size(options.rows).build().map_err(|error| told(&error))?;
+    let reader = ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata).with_limit(options.rows);
     let mut rows = Vec::new();
-    for batch in reader {
-        let batch = batch.map_err(|error| error.to_string())?;
+    for batch in reader.with_batch_size(options.rows.min(LARGEST_BATCH)).build()? {
+        let batch = batch?;
         for at in 0..batch.num_rows() {
-            rows.push(row(&batch, at).map_err(|error| error.to_string())?.cut(options));
+            rows.push(row(&batch, at)?.cut(options));
         }
     }
     Ok(rows)
-}
-
-fn row(batch: &RecordBatch, at: usize) -> Result<Row, ArrowError> {
-    let schema = batch.schema();
-    let members = schema.fields().iter().zip(batch.columns());
-    let members = members.map(|(field, column)| Ok((field.name().clone(), value(column, at)?)));
-    members.collect::<Result<_, _>>().map(Row)
-}
-
-/// A value as JSON has it; what JSON has not is text.
-fn value(array: &dyn Array, at: usize) -> Result<Value, ArrowError> {
-    macro_rules! primitive {
-        ($kind:ty) => {
-            array.as_primitive::<$kind>().value(at).into()
-        };
-    }
-    if array.is_null(at) {
-        return Ok(Value::Null);
-    }
-    Ok(match array.data_type() {
-        DataType::Boolean => array.as_boolean().value(at).into(),
-        DataType::Int8 => primitive!(Int8Type),
-        DataType::Int16 => primitive!(Int16Type),
-        DataType::Int32 => primitive!(Int32Type),
-        DataType::Int64 => primitive!(Int64Type),
-        DataType::UInt8 => primitive!(UInt8Type),
-        DataType::UInt16 => primitive!(UInt16Type),
-        DataType::UInt32 => primitive!(UInt32Type),
-        DataType::UInt64 => primitive!(UInt64Type),
-        DataType::Float32 => primitive!(Float32Type),
-        DataType::Float64 => primitive!(Float64Type),
-        DataType::Utf8 => array.as_string::<i32>().value(at).into(),
-        DataType::Binary => binary(array.as_binary::<i32>().value(at)),
-        DataType::List(_) => {
-            let items = array.as_list::<i32>().value(at);
-            (0..items.len()).map(|at| value(&items, at)).collect::<Result<Vec<_>, _>>()?.into()
-        }
-        DataType::Struct(fields) => {
-            let members = fields.iter().zip(array.as_struct().columns());
-            let members = members.map(|(field, column)| Ok((field.name().clone(), value(column, at)?)));
-            Value::Object(members.collect::<Result<_, ArrowError>>()?)
-        }
-        DataType::Map(..) => {
-            let entries = array.as_map().value(at);
-            let (keys, values) = (entries.column(0), entries.column(1));
-            let mut members = Map::new();
-            for at in 0..entries.len() {
-                let key = match value(keys, at)? {
-                    Value::String(text) => text,
-                    other => other.to_string(),
-                };
-                members.insert(key, value(values, at)?);
-            }
-            Value::Object(members)
-        }
-        DataType::Timestamp(unit, zone) => timestamp(array, at, *unit, zone.is_some())?,
-        _ => ArrayFormatter::try_new(array, &FormatOptions::default())?.value(at).try_to_string()?.into(),
-    })
-}
-
-/// As RFC 3339, with a `Z` if it is of UTC; the number where no calendar has it.
-fn timestamp(array: &dyn Array, at: usize, unit: TimeUnit, is_utc: bool) -> Result<Value, ArrowError> {
-    let number = cast(&array.slice(at, 1), &DataType::Int64)?.as_primitive::<Int64Type>().value(0);
-    let (time, digits) = match unit {
-        TimeUnit::Second => (DateTime::from_timestamp(number, 0), SecondsFormat::Secs),
-        TimeUnit::Millisecond => (DateTime::from_timestamp_millis(number), SecondsFormat::Millis),
-        TimeUnit::Microsecond => (DateTime::from_timestamp_micros(number), SecondsFormat::Micros),
-        TimeUnit::Nanosecond => (Some(DateTime::from_timestamp_nanos(number)), SecondsFormat::Nanos),
-    };
-    Ok(match time.map(|time| time.to_rfc3339_opts(digits, true)) {
-        Some(text) if is_utc => text.into(),
-        Some(text) => text.trim_end_matches('Z').into(),
-        None => number.into(),
-    })
-}
-
-/// Texts that nobody has marked as such, as older writers do.
-fn binary(bytes: &[u8]) -> Value {
-    std::str::from_utf8(bytes).map_or_else(|_| hex(bytes).into(), Into::into)
 }
 
 /// An input as the Parquet library reads one.
@@ -392,7 +371,7 @@ mod tests {
         let (parquet, problems) = of(&fixtures::parquet(250));
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!((parquet.rows, parquet.created_by.as_deref()), (250, Some("a test")));
-        assert_eq!(parquet.key_values, [("firemain.schema".to_owned(), "t".to_owned())]);
+        assert_eq!(parquet.key_values, Row(vec![("firemain.schema".to_owned(), "t".into())]));
         let groups: Vec<_> = parquet.row_groups.iter().map(|group| group.rows).collect();
         assert_eq!(groups, [100, 100, 50]);
         assert_eq!(parquet.row_groups[1].timestamp, bounds("2024-03-22T05:00:00.100Z", "2024-03-22T05:00:00.199Z"));
@@ -414,10 +393,22 @@ mod tests {
     }
 
     #[test]
-    fn of_a_large_file_little_is_read() {
-        let (bytes, none) = (fixtures::parquet(100), Options { rows: 0, full: false });
+    fn a_type_is_told_whatever_the_column_is_called() {
+        use parquet::schema::parser::parse_message_type;
+        use parquet::schema::types::SchemaDescriptor;
+        let message = "message m { REQUIRED BYTE_ARRAY A (UTF8); OPTIONAL FIXED_LEN_BYTE_ARRAY (4) B (DECIMAL(9,2)); \
+            OPTIONAL INT32 INT32; OPTIONAL INT96 REQUIRED; }";
+        let schema = SchemaDescriptor::new(Arc::new(parse_message_type(message).unwrap()));
+        let types: Vec<_> = schema.columns().iter().map(|column| type_of(column)).collect();
+        assert_eq!(types, ["BYTE_ARRAY UTF8", "FIXED_LEN_BYTE_ARRAY (4) DECIMAL(9,2)", "INT32", "INT96"]);
+    }
+
+    #[test]
+    fn no_rows_are_read_where_none_are_wanted() {
+        let (mut wrong, none) = (fixtures::parquet(250), Options { rows: 0, full: false });
+        wrong[4..400].fill(0xa5);
         let mut problems = Problems::default();
-        let parquet = inspect(&Input::memory(bytes), none, &mut problems).unwrap();
+        let parquet = inspect(&Input::memory(wrong), none, &mut problems).unwrap();
         assert!(parquet.first_rows.is_empty() && problems.into_inner().is_empty());
     }
 
@@ -437,6 +428,17 @@ mod tests {
         let (parquet, problems) = of(&wrong);
         assert_eq!((parquet.rows, parquet.first_rows.len()), (250, 0));
         assert!(problems[0].starts_with("its first rows can't be read: "), "{problems:?}");
+    }
+
+    #[test]
+    fn a_footer_of_another_file_is_told() {
+        let (whole, longer) = (fixtures::parquet(50), fixtures::parquet(99));
+        let footer = u32::from_le_bytes(longer[longer.len() - 8..longer.len() - 4].try_into().unwrap()) as usize + 8;
+        let mixed = [&whole[..100], &longer[longer.len() - footer..]].concat();
+        let (parquet, problems) = of(&mixed);
+        assert_eq!((parquet.rows, parquet.first_rows.len()), (99, 0), "the footer is shown");
+        assert!(problems[0].contains("its footer can't be right: column "), "{problems:?}");
+        assert!(problems[0].contains(" of row group 1 ends at byte "), "{problems:?}");
     }
 
     proptest! {

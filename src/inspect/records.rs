@@ -91,7 +91,7 @@ pub fn inspect(
     let Seen { records, flaws, damage, strays, .. } = seen;
     if let Some(why) = damage {
         problems.add(match flaws.get(&why) {
-            Some(number) => format!("{why}: from record {number} on nobody vouches for them, and they are not decoded"),
+            Some(number) => format!("{why}: from record {number} on they can't be trusted, and are not decoded"),
             None => format!("{why}: behind its last record"),
         });
     }
@@ -289,7 +289,7 @@ mod tests {
         let whole = gzip(content.as_bytes());
         let (found, problems) = of(&whole[..whole.len() / 2], Shape::Pages, Some(Compression::Gzip));
         assert_eq!(found.events, 3);
-        assert!(problems[0].starts_with("gzip: truncated: from record 2 on nobody vouches"), "{problems:?}");
+        assert!(problems[0].starts_with("gzip: truncated: from record 2 on they can't be trusted"), "{problems:?}");
 
         let (found, problems) = of(&content.as_bytes()[..content.len() - 30], Shape::Pages, None);
         assert_eq!((found.records, found.events), (3, 3));

@@ -7,8 +7,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base64::Engine as _;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
@@ -20,14 +18,10 @@ use super::row::Row;
 use super::shown::{Options, Span, Time};
 use super::sniff::Compression;
 use super::values::plainly;
+use crate::source::file::content::BASE64;
 
 /// Of more codes than this no count is kept: there are some dozens.
 const MOST_CODES: usize = 1000;
-
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
 
 /// Who wrote an error object, as far as its fields tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -102,7 +102,10 @@ impl Remote {
         let kept = blocks.iter().position(|(kept, _)| *kept == number).and_then(|at| blocks.remove(at));
         let block = match kept {
             Some(block) => block,
-            None => (number, self.get(number * BLOCK..((number + 1) * BLOCK).min(self.size()))?),
+            None => {
+                let range = number * BLOCK..((number + 1) * BLOCK).min(self.size());
+                (number, self.of_head(range.clone()).map_or_else(|| self.get(range), Ok)?)
+            }
         };
         if blocks.len() == BLOCKS {
             blocks.pop_front();

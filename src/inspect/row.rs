@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::shown::Options;
 
 /// What has no value is left out.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Row(pub Vec<(String, Value)>);
 
 impl Row {

@@ -336,7 +336,7 @@ mod tests {
             (snapshot[..100].to_owned(), Kind::Snapshot),
             (r#"{"worker":"w","counter":3,"host":"h","pid":1,"version":"0.1.0"}"#.into(), Kind::Heartbeat),
             (r#"{"event_id":"1","message":"messageType"}"#.into(), Kind::Rows),
-            ("rubbish\n{\"event_id\":\"1\"}\n{\"event_id\":\"2\"}".to_owned(), Kind::Rows),
+            ("rubbish\n{\"event_id\":\"1\"}\n{}".into(), Kind::Rows),
             ("\u{feff}{}\n".into(), Kind::Rows),
             (r#"{"event_id":"#.into(), Kind::Rows),
             ("{".into(), Kind::Unknown),

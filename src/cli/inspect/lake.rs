@@ -1,7 +1,7 @@
 //! Objects of a lake: Parquet, and lines of JSON.
 
 use super::super::output::{Column, table};
-use super::text::{Told, fact, first, rows as shown_rows, section};
+use super::text::{Told, fact, first, plain, rows as shown_rows, section};
 use crate::inspect::lines::Rows;
 use crate::inspect::parquet::{Bounds, Parquet};
 use crate::inspect::shown::{bytes, count, escaped};
@@ -19,7 +19,7 @@ pub fn parquet(parquet: &Parquet) -> Told {
     let (groups, width) = (row_groups.len() as u64, columns.len() as u64);
     let what = format!("Parquet: {}, {}, {}", count(*rows, "row"), count(groups, "row group"), count(width, "column"));
     let mut facts = vec![fact("created by", created_by.as_deref().unwrap_or("(it does not say)"))];
-    facts.extend(key_values.iter().map(|(name, value)| fact(name, value.clone())));
+    facts.extend(key_values.0.iter().map(|(name, value)| fact(name, plain(value))));
     let timestamp = columns.iter().find(|column| column.name == "timestamp").and_then(|column| column.bounds.as_ref());
     facts.extend(timestamp.map(|bounds| fact("timestamp", span(bounds))));
     let sections = [
@@ -40,8 +40,8 @@ fn groups_table(parquet: &Parquet) -> String {
         [
             (at + 1).to_string().into(),
             count_only(group.rows).into(),
-            bytes(group.compressed_bytes).into(),
-            bytes(group.uncompressed_bytes).into(),
+            size(group.compressed_bytes).into(),
+            size(group.uncompressed_bytes).into(),
             group.timestamp.as_ref().map(span).unwrap_or_default().into(),
         ]
     });
@@ -55,6 +55,11 @@ fn groups_table(parquet: &Parquet) -> String {
     let more = parquet.row_groups.len().saturating_sub(ROW_GROUPS);
     let more = if more == 0 { String::new() } else { format!("… and {more} more: --output json has all\n") };
     if parquet.row_groups.is_empty() { String::new() } else { table(columns, groups) + &more }
+}
+
+/// In a table the exact number says less.
+fn size(bytes: u64) -> String {
+    bytesize::ByteSize::b(bytes).to_string()
 }
 
 fn count_only(number: u64) -> String {
@@ -76,8 +81,8 @@ fn columns_table(parquet: &Parquet) -> String {
             escaped(&column.parquet_type).into(),
             null.into(),
             column.compression.join(", ").to_lowercase().into(),
-            count_only(column.compressed_bytes).into(),
-            count_only(column.uncompressed_bytes).into(),
+            size(column.compressed_bytes).into(),
+            size(column.uncompressed_bytes).into(),
             bloom.into(),
             escaped(&bounds).into(),
         ]

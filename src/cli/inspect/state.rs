@@ -109,15 +109,14 @@ fn tables(snapshot: &Snapshot) -> String {
     if snapshot.tables.is_empty() { String::new() } else { section("Tables", &table(heads, rows)) }
 }
 
-pub fn heartbeat(heartbeat: &Heartbeat, modified: Option<Time>) -> Told {
+pub fn heartbeat(heartbeat: &Heartbeat) -> Told {
     let Heartbeat { worker, counter, about } = heartbeat;
-    let mut facts = vec![
+    let facts = vec![
         fact("worker", worker.to_string()),
         fact("beats", counter.to_string()),
         fact("host", about.host.clone()),
         fact("pid", about.pid.to_string()),
         fact("version", about.version.clone()),
     ];
-    facts.extend(modified.map(|time| fact("last beat", time.to_string())));
     ("heartbeat of a worker".to_owned(), facts, String::new())
 }

@@ -20,7 +20,7 @@ pub fn of(report: &Report) -> String {
         Found::Rejections(rejections) => stream::rejections(rejections),
         Found::Pack(pack) => state::pack(pack),
         Found::Snapshot(snapshot) => state::snapshot(snapshot),
-        Found::Heartbeat(heartbeat) => state::heartbeat(heartbeat, report.modified),
+        Found::Heartbeat(heartbeat) => state::heartbeat(heartbeat),
         Found::Unknown(unknown) => self::unknown(unknown),
     };
     let what = match report.compression {
@@ -120,6 +120,7 @@ fn unknown(unknown: &Unknown) -> Told {
     }
     facts.extend(unknown.text.iter().map(|text| fact("as text", text.clone())));
     let what = match unknown.looks_like {
+        _ if unknown.first_bytes.is_empty() => "nothing".to_owned(),
         Some(kind) => format!("nothing of Firemain's: it looks like {kind}"),
         None => "nothing that is known here".to_owned(),
     };

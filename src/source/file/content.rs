@@ -28,7 +28,8 @@ use crate::gzip::is_gzip;
 /// No record is larger, in any form: 10 MiB on the stream, and a third more as base64.
 const LARGEST_VALUE: usize = 16 << 20;
 
-const BASE64: GeneralPurpose = GeneralPurpose::new(
+/// With padding or without.
+pub const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
