@@ -71,6 +71,8 @@ impl World {
     fn environment(&self) -> Vec<(&str, &str)> {
         let mut environment = environment(&self.s3, &self.kinesis);
         environment.push(("AWS_ENDPOINT_URL_STS", &self.sts.endpoint));
+        // Two workers on one machine would want the same port.
+        environment.push(("FIREMAIN_HTTP__LISTEN", "off"));
         environment
     }
 
