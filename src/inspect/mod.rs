@@ -43,6 +43,7 @@ use self::shown::{Options, Time, hex};
 use self::sniff::{Compression, Kind};
 use crate::commit::peers::Heartbeat;
 use crate::commit::snapshot::Snapshot;
+use crate::gzip::is_gzip;
 use crate::source::file::members::Known;
 
 /// Bytes that are shown of what nobody knows.
@@ -170,6 +171,12 @@ fn unknown(
     }
     if problems.wrong.is_empty() {
         problems.add("it is nothing that Firemain or Amazon Data Firehose writes, nor a record file".to_owned());
+    }
+    if compression.is_some() && is_gzip(&bytes) {
+        problems.note(
+            "a gzip within it, as a delivery that compresses makes of compressed records: unpack it once (zcat), and \
+             inspect what comes out",
+        );
     }
     let text = sniff::is_text(&bytes).then(|| options.text(&String::from_utf8_lossy(&bytes)));
     let looks_like = sniff::looks_like(&bytes);

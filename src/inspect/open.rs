@@ -19,6 +19,8 @@ use crate::store;
 
 /// So many of the files in a folder are named, for who has named the folder.
 const LISTED: usize = 5;
+/// Objects that they are chosen out of: what one request lists.
+const PAGE: usize = 1000;
 /// Folders that are looked into for them.
 const MOST_FOLDERS: usize = 1000;
 
@@ -114,7 +116,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     while let Some(here) = open.pop() {
         looked_into += 1;
         let mut entries: Vec<_> = fs::read_dir(&here).into_iter().flatten().flatten().collect();
-        entries.sort_by_key(fs::DirEntry::file_name);
+        entries.sort_by_key(|entry| (is_aside(&entry.file_name().to_string_lossy()), entry.file_name()));
         let mut folders = Vec::new();
         for entry in entries {
             // Links are not followed: they may lead round in a circle.
@@ -133,6 +135,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
         open.extend(folders.into_iter().rev());
     }
     found
+}
+
+/// Whether readers of a lake pass over it: the state of a group is asked for less often than rows are.
+fn is_aside(name: &str) -> bool {
+    name.starts_with(['_', '.'])
 }
 
 async fn object(bucket: &str, key: &str) -> Result<Arc<Input>, OpenError> {
@@ -156,9 +163,12 @@ async fn in_store(store: Arc<dyn ObjectStore>, bucket: &str, key: &str, name: St
         }
     }
     let prefix = Some(&path).filter(|path| !path.as_ref().is_empty());
-    let listed = store.list(prefix).take(LISTED).map_ok(|object| format!("s3://{bucket}/{}", object.location));
-    match listed.try_collect::<Vec<String>>().await {
-        Ok(some) if !some.is_empty() => Err(not_one(&name, if key.is_empty() { "a bucket" } else { "a prefix" }, some)),
+    match store.list(prefix).take(PAGE).try_collect::<Vec<_>>().await {
+        Ok(mut some) if !some.is_empty() => {
+            some.sort_by_cached_key(|object| object.location.parts().any(|part| is_aside(part.as_ref())));
+            let some = some.iter().take(LISTED).map(|object| format!("s3://{bucket}/{}", object.location)).collect();
+            Err(not_one(&name, if key.is_empty() { "a bucket" } else { "a prefix" }, some))
+        }
         // Who may not list learns that it is not there all the same.
         _ if prefix.is_some() => {
             Err(OpenError::Usage(format!("{name}: no such object: check the key, and the bucket")))
@@ -221,6 +231,8 @@ mod tests {
             fs::create_dir_all(&folder).unwrap();
             fs::write(folder.join("x.parquet"), "x").unwrap();
         }
+        fs::create_dir(root.path().join("_firemain")).unwrap();
+        fs::write(root.path().join("_firemain/1.json"), "x").unwrap();
         let said = said();
         let lines: Vec<_> = said.lines().collect();
         assert_eq!(lines.len(), LISTED + 1);
@@ -236,6 +248,7 @@ mod tests {
         for n in 0..9 {
             store.put(&Key::from(format!("logs/t/{n}")), "x".into()).await.unwrap();
         }
+        store.put(&Key::from("logs/_firemain/1.json"), "x".into()).await.unwrap();
         let open = async |key: &str| in_store(Arc::clone(&store), "lake", key, format!("s3://lake/{key}")).await;
         assert_eq!(open("logs/t/3").await.unwrap().size, Some(1));
         for key in ["logs", "logs/t/", ""] {

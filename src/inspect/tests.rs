@@ -54,6 +54,8 @@ fn what_is_none_of_all_that_is_shown_as_bytes() {
         assert!(report["first_bytes"].as_str().unwrap().starts_with(begins), "{report}");
         assert_eq!(report["problems"].as_array().unwrap().len(), 1, "{report}");
     }
+    let twice = of(&gzip(&gzip(&envelope(1))));
+    assert!(twice.notes[0].contains("unpack it once (zcat)"), "{:?}", twice.notes);
     let cut = told(&include_bytes!("../../tests/golden/state-v1.json")[..80]);
     assert_eq!(cut["kind"], "unknown");
     assert!(cut["text"].as_str().unwrap().starts_with("{\"version\":1,\"number\":42"));
