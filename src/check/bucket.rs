@@ -28,25 +28,18 @@ pub async fn check(bucket: &str, prefix: &str, by_name: bool, settings: &Setting
     };
     let (aws, bucket) = (&found.aws, bucket.to_owned());
     let client = client(aws, clocks);
-    let head = ask(client.head_bucket().bucket(&bucket).send()).await;
-    let region = match &head {
-        Ok(head) => head.bucket_region.clone(),
-        Err(miss) => miss.region.clone(),
-    };
-    let region = match (region, &head) {
-        (None, Ok(_)) => located(&client, &bucket).await,
-        (region, _) => region,
-    };
-    let there = there(&bucket, head.as_ref().map(drop), region.as_deref(), &aws.region, by_name);
+    let lake = Lake::below(prefix);
+    let (reached, region) = reached(&client, &bucket, &lake).await;
+    let there = there(&bucket, reached.as_ref().map(drop), region.as_deref(), &aws.region, by_name);
     topic.tell("bucket", there.finding);
     if !there.is_there {
         let settings = "its owner, public access, encryption, versioning and lifecycle: the bucket can't be asked";
         topic.tell("bucket settings", Finding::not_checked(settings));
         return;
     }
-    let owner = match head {
-        Ok(_) => owner(&client, &bucket, found.account().await).await,
-        // By what it would be asked is denied as it is.
+    let owner = match reached {
+        Ok(by) => owner(&client, &bucket, &lake, by, found.account().await).await,
+        // What it would be asked by is denied as it is.
         Err(_) => Finding::not_checked("to compare it, allow s3:ListBucket"),
     };
     topic.tell("bucket owner", owner);
@@ -69,7 +62,6 @@ pub async fn check(bucket: &str, prefix: &str, by_name: bool, settings: &Setting
     let rules = ask(client.get_bucket_lifecycle_configuration().bucket(&bucket).send()).await;
     let rules = rules.map(|answer| Some(answer.rules.unwrap_or_default()));
     let rules = or_none(rules, "NoSuchLifecycleConfiguration").map(Option::unwrap_or_default);
-    let lake = Lake::below(prefix);
     let versioned = ask(client.get_bucket_versioning().bucket(&bucket).send()).await.map(|answer| answer.status);
     topic.tell("versioning", told(versioned, VERSIONING, |status| versioning(status, rules.as_deref().ok(), &lake)));
     match rules {
@@ -84,6 +76,51 @@ fn client(aws: &Aws, clocks: &Clocks) -> Client {
     let config = config.force_path_style(aws.endpoint("S3").is_some()).retry_config(RetryConfig::standard());
     let config = config.interceptor(clocks.of("S3"));
     Client::from_conf(config.build())
+}
+
+/// By which call a bucket answers.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Head,
+    /// HeadBucket is refused to those who may list below a prefix alone, which the service gets by with.
+    List,
+}
+
+/// Asks whether a bucket is there, and is that account's, if one is given. Returns the region too that it is said to be in.
+async fn asked(
+    client: &Client,
+    bucket: &str,
+    lake: &Lake,
+    by: By,
+    account: Option<&str>,
+) -> Result<Option<String>, Miss> {
+    let account = account.map(str::to_owned);
+    match by {
+        By::Head => {
+            let head = client.head_bucket().bucket(bucket).set_expected_bucket_owner(account);
+            ask(head.send()).await.map(|head| head.bucket_region)
+        }
+        By::List => {
+            let list = client.list_objects_v2().bucket(bucket).prefix(&lake.state).max_keys(1);
+            ask(list.set_expected_bucket_owner(account).send()).await.map(|_| None)
+        }
+    }
+}
+
+/// Whether the bucket answers, and the region that it is in.
+async fn reached(client: &Client, bucket: &str, lake: &Lake) -> (Result<By, Miss>, Option<String>) {
+    match asked(client, bucket, lake, By::Head, None).await {
+        Ok(Some(region)) => (Ok(By::Head), Some(region)),
+        Ok(None) => (Ok(By::Head), located(client, bucket).await),
+        // It has no reason: an answer to HEAD has no body.
+        Err(miss) if matches!(miss.status, Some(400 | 403)) => {
+            (asked(client, bucket, lake, By::List, None).await.map(|_| By::List), miss.region)
+        }
+        Err(miss) => {
+            let region = miss.region.clone();
+            (Err(miss), region)
+        }
+    }
 }
 
 /// Where a bucket is, of a store that does not say so by the way.
@@ -104,8 +141,8 @@ struct There {
     finding: Finding,
 }
 
-/// Judges an answer of HeadBucket, and the region that the bucket is in, against ours.
-fn there(bucket: &str, head: Result<(), &Miss>, theirs: Option<&str>, ours: &str, by_name: bool) -> There {
+/// Judges whether the bucket answers, and the region that it is in against ours.
+fn there(bucket: &str, reached: Result<(), &Miss>, theirs: Option<&str>, ours: &str, by_name: bool) -> There {
     let wrong = |text: String| There { is_there: false, finding: Finding::failed(text) };
     if let Some(theirs) = theirs.filter(|theirs| *theirs != ours) {
         let stream =
@@ -114,13 +151,13 @@ fn there(bucket: &str, head: Result<(), &Miss>, theirs: Option<&str>, ours: &str
             "{bucket} is in {theirs}, and the region of the settings is {ours}: set AWS_REGION={theirs}{stream}"
         ));
     }
-    match head {
+    match reached {
         Ok(()) => {
-            let region = theirs.map_or_else(
-                || format!("where, it does not tell (allow {LOCATION})"),
-                |region| format!("in {region}, as the settings say"),
-            );
-            There { is_there: true, finding: Finding::ok(format!("{bucket} is there, {region}")) }
+            let region = match theirs {
+                Some(region) => format!(", in {region}, as the settings say"),
+                None => format!("; its region is not told, nor by {LOCATION}"),
+            };
+            There { is_there: true, finding: Finding::ok(format!("{bucket} is there{region}")) }
         }
         Err(miss) if miss.status == Some(404) => {
             wrong(format!("there is no bucket {bucket}: make it, or correct `destination`"))
@@ -137,22 +174,16 @@ fn there(bucket: &str, head: Result<(), &Miss>, theirs: Option<&str>, ours: &str
                 miss.text
             )),
         },
-        // An answer to HEAD has no body, which would say why.
-        Err(miss) if miss.status == Some(400) => wrong(format!(
-            "{bucket}: S3 refuses the request without a reason, as it does when credentials have expired or are of another AWS \
-             partition: see the line of the credentials"
-        )),
         Err(miss) => wrong(format!("{bucket}: {}", miss.explained("s3:ListBucket"))),
     }
 }
 
-/// Asks whether the bucket is this account's, by the condition that it be.
-async fn owner(client: &Client, bucket: &str, account: Option<&str>) -> Finding {
+/// Asks whether the bucket is this account's, by the condition that it be on a call that is answered without.
+async fn owner(client: &Client, bucket: &str, lake: &Lake, by: By, account: Option<&str>) -> Finding {
     let Some(account) = account else {
         return Finding::not_checked("whose the credentials are is not known, so that nothing can be compared");
     };
-    let answer = ask(client.head_bucket().bucket(bucket).expected_bucket_owner(account).send()).await;
-    owned(answer.map(drop), account)
+    owned(asked(client, bucket, lake, by, Some(account)).await.map(drop), account)
 }
 
 fn owned(answer: Result<(), Miss>, account: &str) -> Finding {

@@ -20,7 +20,7 @@ use crate::commit::log::PROBE;
 use crate::config::{Config, Destination};
 use crate::retry::Verdict;
 use crate::service;
-use crate::store::{self, OpenError};
+use crate::store::{self, Advice, OpenError};
 use crate::table::tables::Tables;
 
 /// One thing that is done with objects.
@@ -167,7 +167,7 @@ fn subject(place: &Place) -> String {
 #[derive(Debug, Default)]
 struct Tried {
     done: Vec<Step>,
-    failed: Vec<(Step, String)>,
+    failed: Vec<(Step, Trouble)>,
     /// Probes that could not be deleted.
     left: Vec<Path>,
     /// It would be the same everywhere.
@@ -183,7 +183,7 @@ impl Tried {
             Err(trouble) => {
                 self.hopeless |= trouble.is_hopeless;
                 self.unsure |= trouble.is_silence;
-                self.failed.push((step, trouble.text));
+                self.failed.push((step, trouble));
             }
         }
     }
@@ -338,6 +338,8 @@ async fn multipart(store: &dyn ObjectStore, key: &Path) -> Result<(), Trouble> {
 #[derive(Debug, PartialEq, Eq)]
 struct Trouble {
     text: String,
+    /// The action that has to be allowed, where it is that; `text` is what was said.
+    allow: Option<String>,
     is_absence: bool,
     /// Whatever is tried next will fail likewise.
     is_hopeless: bool,
@@ -348,7 +350,14 @@ struct Trouble {
 
 impl Trouble {
     fn new(text: impl Into<String>) -> Self {
-        Self { text: text.into(), is_absence: false, is_hopeless: false, is_silence: false, is_passing: false }
+        Self {
+            text: text.into(),
+            allow: None,
+            is_absence: false,
+            is_hopeless: false,
+            is_silence: false,
+            is_passing: false,
+        }
     }
 
     fn hopeless(text: String) -> Self {
@@ -370,7 +379,10 @@ fn trouble(error: &object_store::Error) -> Trouble {
     match (store::advice(error), action_in(&said)) {
         (Some(advice), _) if advice.of_all => Trouble::hopeless(format!("{} ({said})", advice.text)),
         // S3 knows it better: it may be an action of KMS.
-        (Some(_), Some(action)) => Trouble::new(format!("access denied: allow {action} ({said})")),
+        (Some(_), Some(action)) => Trouble { allow: Some(action.to_owned()), ..Trouble::new(said) },
+        (Some(Advice { allow: Some(action), .. }), None) => {
+            Trouble { allow: Some(action.to_owned()), ..Trouble::new(said) }
+        }
         (Some(advice), None) => Trouble::new(format!("{} ({said})", advice.text)),
         (None, _) if store::verdict(error) == Verdict::Transient && store::status(error).is_none() => {
             Trouble::hopeless(unreachable_because(&said))
@@ -385,20 +397,10 @@ fn trouble(error: &object_store::Error) -> Trouble {
 /// Judges what became of the steps at a place.
 fn judged(place: &Place, tried: &Tried) -> Finding {
     let folder = &place.folder;
-    let names = |steps: &[Step]| steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(", ");
     if tried.failed.is_empty() {
         return Finding::ok(format!("below {folder}: {}", names(&tried.done)));
     }
-    // Steps that need the same leave fail with the same words.
-    let mut told: Vec<(Vec<Step>, &str)> = Vec::new();
-    for (step, text) in &tried.failed {
-        match told.iter_mut().find(|(_, known)| known == text) {
-            Some((steps, _)) => steps.push(*step),
-            None => told.push((vec![*step], text)),
-        }
-    }
-    let told: Vec<_> = told.iter().map(|(steps, text)| format!("{}: {text}", names(steps))).collect();
-    let mut text = format!("below {folder}: {}", told.join("; "));
+    let mut text = format!("below {folder}: {}", told(&tried.failed));
     let needed = tried.failed.iter().any(|(step, _)| place.needs.contains(step));
     if !needed {
         text.push_str("; the service does not do that there");
@@ -408,6 +410,38 @@ fn judged(place: &Place, tried: &Tried) -> Finding {
         text.push_str(&format!("; {perhaps}left behind: {left}"));
     }
     if needed { Finding::failed(text) } else { Finding::warning(text) }
+}
+
+/// What failed and why; all that is denied at once, since one who allows does so at once.
+fn told(failed: &[(Step, Trouble)]) -> String {
+    let (denied, others): (Vec<_>, Vec<_>) = failed.iter().partition(|(_, trouble)| trouble.allow.is_some());
+    let steps = |failed: &[&(Step, Trouble)]| names(&failed.iter().map(|(step, _)| *step).collect::<Vec<_>>());
+    let mut told = Vec::new();
+    if !denied.is_empty() {
+        let actions = distinct(denied.iter().filter_map(|(_, trouble)| trouble.allow.as_deref()));
+        let said = distinct(denied.iter().map(|(_, trouble)| trouble.text.as_str()));
+        told.push(format!("{}: access denied: allow {} ({})", steps(&denied), actions.join(", "), said.join("; ")));
+    }
+    for text in distinct(others.iter().map(|(_, trouble)| trouble.text.as_str())) {
+        let of: Vec<_> = others.iter().filter(|(_, trouble)| trouble.text == text).copied().collect();
+        told.push(format!("{}: {text}", steps(&of)));
+    }
+    told.join("; ")
+}
+
+fn names(steps: &[Step]) -> String {
+    steps.iter().map(|step| step.name()).collect::<Vec<_>>().join(", ")
+}
+
+/// Each once, in the order in which they come first.
+fn distinct<'t>(texts: impl Iterator<Item = &'t str>) -> Vec<&'t str> {
+    let mut distinct = Vec::new();
+    texts.for_each(|text| {
+        if !distinct.contains(&text) {
+            distinct.push(text);
+        }
+    });
+    distinct
 }
 
 #[cfg(test)]

@@ -212,6 +212,8 @@ pub struct Advice {
     pub text: String,
     /// Until it is done nothing works, whatever is asked of the store.
     pub of_all: bool,
+    /// The actions that S3 has to allow, where it is that.
+    pub allow: Option<&'static str>,
 }
 
 /// In a few words what to do; `None` where nothing helps but waiting.
@@ -222,8 +224,12 @@ pub fn advice(error: &object_store::Error) -> Option<Advice> {
     // Not every request tells a refusal by the variant: listings do by the status alone.
     let denied =
         matches!(error, E::PermissionDenied { .. } | E::Unauthenticated { .. }) || matches!(status, Some(401 | 403));
-    let of_all = |text: &str| Some(Advice { text: text.to_owned(), of_all: true });
-    let of_this = |text: String| Some(Advice { text, of_all: false });
+    let of_all = |text: &str| Some(Advice { text: text.to_owned(), of_all: true, allow: None });
+    let of_this = |text: &str| Some(Advice { text: text.to_owned(), of_all: false, allow: None });
+    let allow = |action| {
+        let text = format!("access denied: check the credentials, and allow {action} there");
+        Some(Advice { text, of_all: false, allow: Some(action) })
+    };
     if says(&["NoSuchBucket"]) {
         of_all("no such bucket: make it, or correct `destination`")
     } else if says(&["ExpiredToken", "InvalidToken", "TokenRefreshRequired"]) {
@@ -233,19 +239,19 @@ pub fn advice(error: &object_store::Error) -> Option<Advice> {
     } else if says(&["AuthorizationHeaderMalformed", BARE_REDIRECT]) || matches!(status, Some(300..=399)) {
         of_all("the bucket is in another region: set AWS_REGION to it")
     } else if is_denied_delete(error) {
-        of_this("access denied: check the credentials, and allow s3:DeleteObject there".to_owned())
+        allow("s3:DeleteObject")
     } else if denied && status.is_some() {
-        of_this(format!("access denied: check the credentials, and allow {} there", permission(&text)))
+        allow(permission(&text))
     } else if denied {
-        of_this("access denied: allow this user to write there".to_owned())
+        of_this("access denied: allow this user to write there")
     } else if matches!(status, Some(501 | 505)) {
-        of_this("the store can't do that: it must know `If-None-Match` on puts, as S3 does".to_owned())
+        of_this("the store can't do that: it must know `If-None-Match` on puts, as S3 does")
     } else if credentials_verdict(error).is_some() {
         of_all("no AWS credentials any more")
     } else if io_kind(error) == Some(std::io::ErrorKind::StorageFull) {
         of_all("the disk is full: make room")
     } else if io_kind(error) == Some(std::io::ErrorKind::Unsupported) {
-        of_this("the file system has no hard links, which a destination must have".to_owned())
+        of_this("the file system has no hard links, which a destination must have")
     } else {
         None
     }

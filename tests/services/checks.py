@@ -249,9 +249,9 @@ def checked(case: Case):
         between.denied = ("GET", part)
         expect(subject, "not_checked", f"allow {action}; the service does not need that")
     between.denied = ("PUT", "/logs/_firemain/default/staged/")
-    expect("objects, staged", "failed", "create, overwrite: access denied: check the credentials, and allow s3:PutObject")
+    expect("objects, staged", "failed", "create, overwrite: access denied: allow s3:PutObject")
     between.denied = ("GET", "list-type=2")
-    expect("objects, state", "failed", "list: access denied: check the credentials, and allow s3:ListBucket",
+    expect("objects, state", "failed", "list: access denied: allow s3:ListBucket",
            [subject for subject in whole if subject.startswith("objects, ")])
     between.denied = None
     assert not world.objects(), f"left behind: {world.objects()}"

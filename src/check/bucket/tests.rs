@@ -12,14 +12,14 @@ fn miss(code: Option<&str>, status: Option<u16>) -> Miss {
 
 #[test]
 fn a_bucket_is_there_in_our_region_or_what_to_do_is_said() {
-    let judged = |head: Result<(), Miss>, region: Option<&str>, by_name| {
-        let There { is_there, finding } = there("lake", head.as_ref().map(drop), region, "us-east-1", by_name);
+    let judged = |reached: Result<(), Miss>, region: Option<&str>, by_name| {
+        let There { is_there, finding } = there("lake", reached.as_ref().map(drop), region, "us-east-1", by_name);
         (is_there, finding.state, finding.text)
     };
     let (is_there, state, text) = judged(Ok(()), Some("us-east-1"), true);
     assert_eq!((is_there, state, text.as_str()), (true, State::Ok, "lake is there, in us-east-1, as the settings say"));
     let (is_there, state, text) = judged(Ok(()), None, true);
-    assert!(is_there && state == State::Ok && text.contains("allow s3:GetBucketLocation"), "{text}");
+    assert!(is_there && state == State::Ok && text.contains("not told, nor by s3:GetBucketLocation"), "{text}");
     // Some stores answer in any region, S3 by a redirect.
     for head in [Ok(()), Err(miss(None, Some(301))), Err(miss(None, Some(403)))] {
         let (is_there, state, text) = judged(head.clone(), Some("eu-west-1"), false);
@@ -33,8 +33,10 @@ fn a_bucket_is_there_in_our_region_or_what_to_do_is_said() {
     assert!(!is_there && state == State::Failed && text.starts_with("there is no bucket lake: make it"), "{text}");
     let (is_there, state, text) = judged(Err(miss(None, Some(403))), Some("us-east-1"), false);
     assert!(is_there && state == State::Failed && text.contains("allow s3:ListBucket on the bucket"), "{text}");
-    let (is_there, _, text) = judged(Err(miss(None, Some(400))), None, false);
-    assert!(!is_there && text.contains("see the line of the credentials"), "{text}");
+    let (is_there, _, text) = judged(Err(miss(Some("ExpiredToken"), Some(400))), None, false);
+    assert!(!is_there && text.starts_with("lake: the credentials have expired"), "{text}");
+    let (is_there, _, text) = judged(Err(miss(Some("SignatureDoesNotMatch"), Some(403))), None, false);
+    assert!(!is_there && text.starts_with("lake: the credentials are not accepted"), "{text}");
     let (is_there, state, _) = judged(Err(miss(None, None)), None, false);
     assert!(!is_there && state == State::Failed);
 }

@@ -254,7 +254,20 @@ fn the_action_that_s3_names_goes_before_what_may_be_meant() {
          <Error><Code>AccessDenied</Code><Message>{said}</Message></Error>"
     );
     let error = object_store::Error::PermissionDenied { path: "x".to_owned(), source: source.into() };
-    assert_eq!(trouble(&error).text, format!("access denied: allow kms:GenerateDataKey (AccessDenied: {said})"));
+    let told = told(&[(Step::Create, trouble(&error)), (Step::Overwrite, trouble(&error))]);
+    assert_eq!(told, format!("create, overwrite: access denied: allow kms:GenerateDataKey (AccessDenied: {said})"));
+}
+
+#[test]
+fn what_is_denied_is_told_at_once_and_the_rest_by_itself() {
+    let denied = |step| (step, trouble(&denial(step)));
+    let other = |step| (step, Trouble::new("too slow"));
+    let told = told(&[denied(Step::Create), other(Step::List), denied(Step::Get), other(Step::Multipart)]);
+    assert_eq!(
+        told,
+        "create, get: access denied: allow s3:PutObject (and kms:GenerateDataKey where the bucket is encrypted with a key of \
+         KMS), s3:GetObject and s3:ListBucket (AccessDenied: Access Denied); list, multipart upload: too slow"
+    );
 }
 
 #[test]
