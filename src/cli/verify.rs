@@ -5,20 +5,22 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 
-use super::output::{self, Column, Form, GOOD, counted, painted, table};
+use super::output::{self, Cell, Column, Form, GOOD, counted, painted, table};
 use super::replay::time;
 use super::{ConfigArgs, Failure};
+use crate::commit::snapshot::RecordCounts;
 use crate::config::Needs;
 use crate::event::Millis;
 use crate::replay;
 use crate::service::{self, Base};
-use crate::verify::{self, Proof};
+use crate::verify::{self, Proof, Range};
 
 pub const EXAMPLES: &str = "\
 Reads the snapshots of the state that are there, the newest 500 or more, and of every commit between them the objects in \
-the lake. Each snapshot has to follow the one before, with every position where it was or further on; and what a commit \
-counted has to be what its objects hold: events as rows of tables, rejections in the error prefix or in replayed/. On S3 \
-objects say by their metadata how many rows they have; on a disk they are counted. Lists all of the lake.
+the lake. Each snapshot has to follow the one before, with every position where it was or further on. Of each shard the \
+records that a commit read have to be those that were delivered, rejected (all of it or a part) and control messages; and \
+what they held, as much as its objects have: events as rows of tables, rejections in the error prefix or in replayed/. On \
+S3 objects say by their metadata how many rows they have; on a disk they are counted. Lists all of the lake.
 
 Prints what was compared, and exits with 0; or the first difference, with 1. Objects that a lifecycle rule or somebody has \
 deleted are a difference: --since leaves what is older alone.
@@ -60,17 +62,23 @@ fn told(proof: &Proof) -> String {
     let Proof { group, source, from, to, since, commits, read, delivered, unpublished, shards } = proof;
     let time = DateTime::<Utc>::from_timestamp_millis(*since).unwrap_or_default();
     let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
-    let columns = [Column::left("shard"), Column::left("from"), Column::left("to"), Column::right("commits")];
-    let rows = shards.iter().map(|range| {
-        [
-            range.shard.as_str().into(),
-            range.from.to_string().into(),
-            range.to.to_string().into(),
-            range.commits.to_string().into(),
-        ]
+    let numbers = ["commits", "records", "delivered", "rejected", "control"].map(Column::right);
+    let [commits_head, records, delivered_head, rejected, control] = numbers;
+    let [shard, from_head, to_head] = ["shard", "from", "to"].map(Column::left);
+    let columns = [shard, commits_head, records, delivered_head, rejected, control, from_head, to_head];
+    let row = |shard: &str, commits: u64, records: RecordCounts, from: String, to: String| -> [Cell; 8] {
+        let RecordCounts { read, delivered, rejected, control } = records;
+        let [commits, read, delivered, rejected, control] =
+            [commits, read, delivered, rejected, control].map(|number| number.to_string().into());
+        [shard.into(), commits, read, delivered, rejected, control, from.into(), to.into()]
+    };
+    let mut all = RecordCounts::default();
+    shards.iter().for_each(|range| all += range.records);
+    let rows = shards.iter().map(|Range { shard, from, to, commits, records }| {
+        row(shard.as_str(), *commits, *records, from.to_string(), to.to_string())
     });
-    let books = [Column::left("the books"), Column::right("read"), Column::right("in the lake")];
-    let sum = read.events + read.rejections + read.control;
+    let rows = rows.chain([row("all", *commits, all, String::new(), String::new())]);
+    let books = [Column::left("of the records"), Column::right("committed"), Column::right("in the lake")];
     let line = |what: &str, read: u64, lake: u64| [what.into(), read.to_string().into(), lake.to_string().into()];
     let lines = [
         line("events", read.events, delivered.rows),
@@ -82,15 +90,9 @@ fn told(proof: &Proof) -> String {
         packs => format!("{} not published yet: counted where they are staged\n", counted(*packs, "pack")),
     };
     format!(
-        "group {group}, snapshots {from} to {to}, since {time}, of {source}\n\n{}\n{}\n\
-         {} in {} held {sum} things: {} + {} + {}\n{waiting}{}\n",
+        "group {group}, snapshots {from} to {to}, since {time}, of {source}\n\n{}\n{}\n{waiting}{}\n",
         table(columns, rows),
         table(books, lines),
-        counted(read.records, "record"),
-        counted(*commits, "commit"),
-        counted(read.events, "event"),
-        counted(read.rejections, "rejection"),
-        counted(read.control, "control message"),
         painted(GOOD, "the books balance"),
     )
 }

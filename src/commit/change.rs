@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use super::snapshot::{PackId, PackState, ShardState, Snapshot, WorkerId, WorkerState};
+use super::snapshot::{PackId, PackState, RecordCounts, ShardState, Snapshot, WorkerId, WorkerState};
 use super::tables::{self, Contradiction, TableStates};
 use crate::broken::{Broken, is_broken};
 use crate::decode::Counts;
@@ -19,6 +19,8 @@ pub struct Move {
     pub shard: ShardId,
     pub from: Position,
     pub to: Position,
+    /// The records between the two.
+    pub records: RecordCounts,
 }
 
 /// What one flush changes.
@@ -107,8 +109,7 @@ impl Snapshot {
         let is_first = self.shards.is_empty() && self.forgot == 0;
         for shard in known.iter().filter(is_new) {
             let position = if is_first { start.clone() } else { Position::TrimHorizon };
-            let state = ShardState { position, owner: None, parents: shard.parents.clone(), committed: None };
-            shards.insert(shard.id.clone(), state);
+            shards.insert(shard.id.clone(), ShardState::new(position, shard.parents.clone()));
         }
         let is_left = |pack: &&mut PackState| !workers.contains_key(&pack.publisher) && !is_broken(Broken::ForgetPacks);
         for pack in packs.iter_mut().filter(is_left) {
@@ -155,6 +156,7 @@ impl Snapshot {
             }
             shard.position = step.to.clone();
             shard.committed = commit.now;
+            shard.records += step.records;
             if step.to == Position::End {
                 shard.owner = None;
             }
@@ -238,7 +240,8 @@ pub(crate) mod tests {
     }
 
     pub fn step(shard: &str, from: Position, to: Position) -> Commit {
-        Commit { moves: vec![Move { shard: shard.into(), from, to }], ..Commit::default() }
+        let records = RecordCounts { read: 1, delivered: 1, ..RecordCounts::default() };
+        Commit { moves: vec![Move { shard: shard.into(), from, to, records }], ..Commit::default() }
     }
 
     pub fn pack(id: &str, publisher: u128) -> PackState {

@@ -85,12 +85,7 @@ mod tests {
             }
             for k in 0..count {
                 let id = ShardId::from(format!("{n}-{k}").as_str());
-                let shard = ShardState {
-                    position: Position::TrimHorizon,
-                    owner: owner.clone(),
-                    parents: Vec::new(),
-                    committed: None,
-                };
+                let shard = ShardState { owner: owner.clone(), ..ShardState::new(Position::TrimHorizon, Vec::new()) };
                 state.shards.insert(id.clone(), shard);
                 known.push(Shard { id, parents: Vec::new() });
             }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::AddAssign;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -115,9 +116,60 @@ pub struct ShardState {
     /// When its position was moved last, by the clock of who did: for people, nothing is decided by it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub committed: Option<Millis>,
+    /// What became of its records, since it is in the state.
+    #[serde(default, skip_serializing_if = "RecordCounts::is_none")]
+    pub records: RecordCounts,
+}
+
+/// Records that a position went past, and what became of them: each was delivered, rejected or a control message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordCounts {
+    /// As whoever moves the position counts them.
+    pub read: u64,
+    /// All of their events are rows.
+    pub delivered: u64,
+    /// All of it, or a part, is in the error prefix.
+    pub rejected: u64,
+    /// Nothing but control messages.
+    pub control: u64,
+}
+
+impl RecordCounts {
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether it is known of each what became of it.
+    pub fn balance(&self) -> bool {
+        self.read == self.delivered + self.rejected + self.control
+    }
+
+    /// What came since; `None` if anything became less.
+    pub fn since(self, before: Self) -> Option<Self> {
+        Some(Self {
+            read: self.read.checked_sub(before.read)?,
+            delivered: self.delivered.checked_sub(before.delivered)?,
+            rejected: self.rejected.checked_sub(before.rejected)?,
+            control: self.control.checked_sub(before.control)?,
+        })
+    }
+}
+
+impl AddAssign for RecordCounts {
+    fn add_assign(&mut self, more: Self) {
+        self.read += more.read;
+        self.delivered += more.delivered;
+        self.rejected += more.rejected;
+        self.control += more.control;
+    }
 }
 
 impl ShardState {
+    /// One that nothing was read of.
+    pub fn new(position: Position, parents: Vec<ShardId>) -> Self {
+        Self { position, owner: None, parents, committed: None, records: RecordCounts::default() }
+    }
+
     pub fn is_owned_by(&self, worker: &WorkerId) -> bool {
         self.owner.as_ref() == Some(worker)
     }
@@ -228,6 +280,7 @@ mod tests {
     fn version_1_is_this_json() {
         let mut state = group().commit(&worker(1), &step("a", Position::TrimHorizon, after(41))).unwrap();
         state = state.commit(&worker(1), &step("b", Position::TrimHorizon, Position::End)).unwrap();
+        state.shards.values_mut().for_each(|shard| shard.records = RecordCounts::default());
         (state.number, state.forgot) = (42, 40);
         state.attempt = Some(Attempt { worker: worker(1), seq: 3 });
         state.packs.push(pack(&format!("{}-2", worker(1)), 1));
@@ -237,10 +290,12 @@ mod tests {
         assert_eq!(Snapshot::from_json(golden.as_bytes()).unwrap(), state);
 
         // What came later is left out where it is not known.
-        state.shards.values_mut().for_each(|shard| shard.committed = Some(7));
+        let records = RecordCounts { read: 6, delivered: 3, rejected: 2, control: 1 };
+        state.shards.values_mut().for_each(|shard| (shard.committed, shard.records) = (Some(7), records));
         state.packs.iter_mut().for_each(|pack| pack.committed = Some(7));
         let json = String::from_utf8(state.to_json()).unwrap();
-        assert_eq!(json.replace(",\"committed\":7", ""), golden);
+        let records = r#","records":{"read":6,"delivered":3,"rejected":2,"control":1}"#;
+        assert_eq!(json.replace(",\"committed\":7", "").replace(records, ""), golden);
         assert_eq!(Snapshot::from_json(json.as_bytes()).unwrap(), state);
     }
 

@@ -102,7 +102,7 @@ pub struct Counts {
     /// Events that became rows.
     pub events: u64,
     pub rejections: u64,
-    /// Control messages.
+    /// Records that held control messages and nothing else.
     pub control: u64,
     /// Bytes of payloads after inflation.
     pub bytes: u64,
@@ -216,7 +216,7 @@ impl Decoder {
     /// False when the record is left as it is, for it is large.
     fn record(&self, scratch: &mut Scratch, record: &Record, large: bool, out: &mut Decoded) -> bool {
         let mut room = Room::new(self.config.inflated_record_bytes, large);
-        let origin = Origin::of(record);
+        let (origin, before) = (Origin::of(record), out.counts);
         if let Some(flaw) = &record.flaw {
             refuse(out, &origin, not_decodable(flaw));
         } else if aggregate::is_aggregate(&record.data) {
@@ -226,7 +226,10 @@ impl Decoder {
         } else if !self.part(scratch, &origin, &mut room, out) {
             return false;
         }
-        out.counts.records += 1;
+        let Counts { records, events, rejections, control, .. } = &mut out.counts;
+        *records += 1;
+        let is_control = *control > before.control && (*events, *rejections) == (before.events, before.rejections);
+        *control = before.control + u64::from(is_control);
         true
     }
 

@@ -17,8 +17,10 @@ use crate::aws::Aws;
 use crate::commit::change::{Commit, Move, Wanted};
 use crate::commit::group::{Group, Joining};
 use crate::commit::log::KEPT;
+use crate::commit::snapshot::RecordCounts;
 use crate::commit::storage::Storage;
 use crate::config::Config;
+use crate::decode::Counts;
 use crate::event::{Record, ShardId};
 use crate::position::{Indices, Position};
 use crate::retry::Retry;
@@ -118,7 +120,7 @@ impl Putting<'_> {
             let batch = reader.next().await.map_err(fatal)?;
             self.put(&batch.records).await?;
             let to = if batch.at_end { Position::End } else { behind(&mut done, &batch.records) };
-            self.step(&shard, &mut at, to);
+            self.step(&shard, &mut at, to, batch.records.len());
             if committed.elapsed() >= BETWEEN_COMMITS {
                 self.commit().await?;
                 committed = Instant::now();
@@ -129,18 +131,25 @@ impl Putting<'_> {
         }
     }
 
-    fn step(&mut self, shard: &ShardId, at: &mut Position, to: Position) {
+    /// `read`: records that were put since.
+    fn step(&mut self, shard: &ShardId, at: &mut Position, to: Position, read: usize) {
+        let records = RecordCounts { read: read as u64, delivered: read as u64, ..RecordCounts::default() };
         match self.moves.last_mut().filter(|step| step.shard == *shard) {
-            Some(step) => step.to = to.clone(),
+            Some(step) => {
+                step.to = to.clone();
+                step.records += records;
+            }
             None if *at == to => {}
-            None => self.moves.push(Move { shard: shard.clone(), from: at.clone(), to: to.clone() }),
+            None => self.moves.push(Move { shard: shard.clone(), from: at.clone(), to: to.clone(), records }),
         }
         *at = to;
     }
 
     async fn commit(&mut self) -> Result<(), RunError> {
-        let commit =
-            Commit { moves: std::mem::take(&mut self.moves), now: Some(self.clock().now()), ..Commit::default() };
+        let moves = std::mem::take(&mut self.moves);
+        let records = moves.iter().map(|step| step.records.read).sum();
+        let counts = Counts { records, ..Counts::default() };
+        let commit = Commit { moves, counts, now: Some(self.clock().now()), ..Commit::default() };
         self.group.commit(&commit).await.map_err(fatal)
     }
 

@@ -76,7 +76,7 @@ metrics! {
     rejections: Labelled, "Rejections", "rejections", "Count", Some("Code"),
         "Rejections that are committed, by their code.";
     control: Counter, "ControlMessages", "control_messages", "Count", None,
-        "Control messages of CloudWatch Logs that were read.";
+        "Records that were control messages of CloudWatch Logs.";
     expired: Counter, "PositionsExpired", "positions_expired", "Count", None,
         "Positions that the stream had trimmed before they were read on from: each may be a loss.";
     commits: Durations, "CommitDuration", "commit_duration_seconds", "Milliseconds", None,

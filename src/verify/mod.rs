@@ -156,7 +156,7 @@ async fn delivered(
     let delivered = Delivered { objects: objects.len() as u64, rows: rows(false), rejections: rows(true) };
     let Books { events, rejections, .. } = commit.counts;
     let range = || {
-        let ranges = commit.moves.iter().map(|(shard, from, to)| format!("{shard} from `{from}` to `{to}`"));
+        let ranges = commit.moves.iter().map(|step| format!("{} from `{}` to `{}`", step.shard, step.from, step.to));
         ranges.collect::<Vec<_>>().join(", ")
     };
     let wrong = |what: String| {

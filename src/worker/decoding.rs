@@ -1,6 +1,7 @@
 //! Batches are decoded and given to their tables on as many cores as there are, and come out in the order in which they
 //! went in.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
@@ -9,8 +10,9 @@ use futures::stream::FuturesOrdered;
 
 use super::compute::Compute;
 use super::shards::Tenure;
-use crate::decode::{self, Decoder};
-use crate::event::{Record, ShardId};
+use crate::commit::snapshot::RecordCounts;
+use crate::decode::{self, Decoded, Decoder};
+use crate::event::{Record, Rejection, ShardId};
 use crate::position::{Indices, Position};
 use crate::source::Batch;
 use crate::table::tabulate::{self, Tabulated, Tabulator};
@@ -38,6 +40,8 @@ pub struct Done {
     pub batch: Tabulated,
     /// Where the shard stands behind this; `None`: where it stood, for nothing of the batch was decoded yet.
     pub position: Option<Position>,
+    /// The records that it moved past.
+    pub records: RecordCounts,
     /// As in [`Batch`].
     pub expired: Option<Position>,
     pub at_tip: bool,
@@ -87,15 +91,17 @@ impl Decoding {
             tabulator.run(&mut scratch.1, &mut out);
             scratches.give(scratch);
             let last = behind(&batch.records[..done], batch.done.as_mut());
+            let records = became(done, &out.decoded);
             // Told with the first part that moves the position, to be counted in the same commit.
             let expired = batch.expired.take_if(|_| last.is_some() || done == batch.records.len());
             if done < batch.records.len() {
                 batch.records.drain(..done);
-                let part = Done { shard, tenure, batch: out, position: last, expired, at_tip: false, at_end: false };
-                return (part, Some(batch));
+                let (position, at_tip, at_end) = (last, false, false);
+                return (Done { shard, tenure, batch: out, position, records, expired, at_tip, at_end }, Some(batch));
             }
             let position = if batch.at_end { Some(Position::End) } else { last };
-            (Done { shard, tenure, batch: out, position, expired, at_tip: batch.at_tip, at_end: batch.at_end }, None)
+            let Batch { at_tip, at_end, .. } = batch;
+            (Done { shard, tenure, batch: out, position, records, expired, at_tip, at_end }, None)
         })
     }
 
@@ -111,6 +117,19 @@ fn behind(records: &[Record], done: Option<&mut Indices>) -> Option<Position> {
     let Some(done) = done else { return Some(Position::After(last.sequence.clone())) };
     records.iter().filter_map(|record| record.earlier.as_ref()).for_each(|earlier| done.insert(earlier.index));
     Some(Position::of(done.clone()))
+}
+
+/// What became of so many records, which a position goes past: as what was decoded says, so that it does not balance if
+/// any of them is missing there.
+fn became(read: usize, decoded: &Decoded) -> RecordCounts {
+    let of = |rejection: &'_ Rejection| {
+        let place = rejection.earlier.as_ref().map(|earlier| earlier.index);
+        (place, rejection.sequence.clone())
+    };
+    let rejected: HashSet<_> = decoded.rejections.iter().map(of).collect();
+    let (rejected, control) = (rejected.len() as u64, decoded.counts.control);
+    let delivered = decoded.counts.records.saturating_sub(rejected + control);
+    RecordCounts { read: read as u64, delivered, rejected, control }
 }
 
 /// Memory that was used and is used again: touching fresh pages costs a good part of what decoding into them does.

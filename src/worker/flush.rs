@@ -18,8 +18,9 @@ use crate::commit::change::Commit;
 use crate::commit::group::Group;
 use crate::commit::pack::PackedObject;
 use crate::commit::publish;
-use crate::commit::snapshot::{PackId, PackState};
+use crate::commit::snapshot::{PackId, PackState, RecordCounts};
 use crate::commit::storage::Description;
+use crate::decode::Counts;
 use crate::encode::{self, EncodeError, EncodeSettings, Object};
 use crate::event::RejectionCode;
 use crate::partition::{Folder, Partition};
@@ -95,6 +96,7 @@ pub async fn flush(
 ) -> Result<Committed, WorkerError> {
     let Flush { id, rows, mut commit, began } = flush;
     let by_code = by_code(&rows);
+    balance(&commit, &rows);
     let encoded = encode_all(rows, settings, compute).await?;
     let _turn = turns.commit().await;
     let mut objects = pack_up(&id, encoded);
@@ -109,6 +111,27 @@ pub async fn flush(
     }
     group.commit(&commit).await?;
     Ok(Committed { id, commit, objects, by_code, took: began.elapsed() })
+}
+
+/// Sees to it that nothing is committed of which anything was lost on the way from the reader to here.
+///
+/// # Panics
+///
+/// If it was: a fault of ours. The records are still on the stream, and a commit would pass over them.
+fn balance(commit: &Commit, rows: &[(Partition, PartitionRows)]) {
+    let mut records = RecordCounts::default();
+    commit.moves.iter().for_each(|step| records += step.records);
+    let (mut events, mut rejections) = (0, 0);
+    for (partition, rows) in rows {
+        let is_table = matches!(partition.folder, Folder::Table { .. });
+        *if is_table { &mut events } else { &mut rejections } += rows.rows();
+    }
+    let Counts { records: decoded, events: counted, rejections: rejected, .. } = commit.counts;
+    assert!(
+        records.balance() && (records.read, events, rejections) == (decoded, counted, rejected),
+        "the books of a flush do not balance: it moves positions past {records:?}, of which {decoded} were decoded; it has \
+         {events} of {counted} rows and {rejections} of {rejected} rejections"
+    );
 }
 
 fn by_code(rows: &[(Partition, PartitionRows)]) -> BTreeMap<RejectionCode, u64> {
@@ -167,6 +190,37 @@ fn pack_up(id: &PackId, encoded: Vec<(Partition, Vec<Object>)>) -> Vec<PackedObj
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::commit::change::Move;
+    use crate::position::Position;
+
+    fn commit(read: u64, delivered: u64, counts: Counts) -> Commit {
+        let records = RecordCounts { read, delivered, ..RecordCounts::default() };
+        let (from, to) = (Position::TrimHorizon, Position::End);
+        Commit { moves: vec![Move { shard: "a".into(), from, to, records }], counts, ..Commit::default() }
+    }
+
+    #[test]
+    fn a_flush_that_balances_is_committed() {
+        balance(&commit(2, 2, Counts { records: 2, ..Counts::default() }), &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the books of a flush do not balance")]
+    fn a_record_that_was_not_decoded_is_not_passed_over() {
+        balance(&commit(2, 2, Counts { records: 1, ..Counts::default() }), &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "the books of a flush do not balance")]
+    fn a_record_of_which_nothing_is_known_is_not_passed_over() {
+        balance(&commit(2, 1, Counts { records: 2, ..Counts::default() }), &[]);
+    }
+
+    #[test]
+    #[should_panic(expected = "it has 0 of 1 rows")]
+    fn a_row_that_is_missing_is_not_passed_over() {
+        balance(&commit(2, 2, Counts { records: 2, events: 1, ..Counts::default() }), &[]);
+    }
 
     #[test]
     fn large_partitions_that_are_encoded_at_once_share_the_runs() {

@@ -310,7 +310,7 @@ impl Worker {
         if done.position.is_some() && self.since.is_none() {
             self.since = Some(self.oldest());
         }
-        self.shards.buffered(&done.shard, done.position.take(), done.at_tip || done.at_end);
+        self.shards.buffered(&done.shard, done.position.take(), done.records, done.at_tip || done.at_end);
         if done.at_end {
             debug!(shard = %done.shard, "read to its end");
             if !self.parts.source.ends() {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::commit::change::Move;
+use crate::commit::snapshot::RecordCounts;
 use crate::event::ShardId;
 use crate::position::Position;
 
@@ -16,6 +17,8 @@ struct Owned {
     flushed: Position,
     /// Behind the last record in the buffers.
     buffered: Position,
+    /// The records between the two.
+    records: RecordCounts,
     /// Everything that was there when it was last asked is buffered.
     at_tip: bool,
 }
@@ -40,8 +43,13 @@ impl Shards {
             return None;
         }
         self.tenures += 1;
-        let owned =
-            Owned { tenure: self.tenures, flushed: committed.clone(), buffered: committed.clone(), at_tip: false };
+        let owned = Owned {
+            tenure: self.tenures,
+            flushed: committed.clone(),
+            buffered: committed.clone(),
+            records: RecordCounts::default(),
+            at_tip: false,
+        };
         self.owned.insert(shard.clone(), owned);
         self.let_go.remove(shard);
         Some(self.tenures)
@@ -53,9 +61,10 @@ impl Shards {
     }
 
     /// Records are buffered, up to this position if they moved it.
-    pub fn buffered(&mut self, shard: &ShardId, position: Option<Position>, at_tip: bool) {
+    pub fn buffered(&mut self, shard: &ShardId, position: Option<Position>, records: RecordCounts, at_tip: bool) {
         let Some(owned) = self.owned.get_mut(shard) else { return };
         owned.at_tip = at_tip;
+        owned.records += records;
         if let Some(position) = position {
             owned.buffered = position;
         }
@@ -66,7 +75,7 @@ impl Shards {
         let moved = self.owned.iter_mut().filter(|(_, owned)| owned.buffered != owned.flushed);
         let step = |(id, owned): (&ShardId, &mut Owned)| {
             let from = std::mem::replace(&mut owned.flushed, owned.buffered.clone());
-            Move { shard: id.clone(), from, to: owned.buffered.clone() }
+            Move { shard: id.clone(), from, to: owned.buffered.clone(), records: std::mem::take(&mut owned.records) }
         };
         moved.map(step).collect()
     }
@@ -129,9 +138,11 @@ mod tests {
         let first = shards.take_up(&a, &Position::TrimHorizon, 3).unwrap();
         shards.take_up(&b, &Position::TrimHorizon, 3).unwrap();
         assert_eq!(shards.take_up(&a, &Position::TrimHorizon, 4), None, "it is owned already");
-        shards.buffered(&b, Some(after(7)), true);
+        let records = |read| RecordCounts { read, delivered: read, ..RecordCounts::default() };
+        shards.buffered(&b, Some(after(4)), records(5), false);
+        shards.buffered(&b, Some(after(7)), records(3), true);
         let moves = shards.flush();
-        assert_eq!(moves, [Move { shard: b.clone(), from: Position::TrimHorizon, to: after(7) }]);
+        assert_eq!(moves, [Move { shard: b.clone(), from: Position::TrimHorizon, to: after(7), records: records(8) }]);
 
         let given = shards.give_up(1);
         assert_eq!(given, BTreeSet::from([b.clone()]));
@@ -141,7 +152,7 @@ mod tests {
         let again = shards.take_up(&b, &after(7), 10).unwrap();
         assert!(shards.is_current(&b, again) && shards.is_current(&a, first) && !shards.is_current(&b, first));
 
-        shards.buffered(&a, Some(Position::End), true);
+        shards.buffered(&a, Some(Position::End), records(0), true);
         let end = shards.flush();
         assert_eq!(shards.flush(), [], "it is under way");
         assert!(shards.committed(&end, &BTreeSet::new(), 11));

@@ -4,7 +4,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex};
 
 use firemain::commit::change::{self, Commit, Move, Wanted};
-use firemain::commit::snapshot::{PackId, PackState, ShardState, Snapshot as Stored, WorkerId, WorkerState};
+use firemain::commit::snapshot::{
+    PackId, PackState, RecordCounts, ShardState, Snapshot as Stored, WorkerId, WorkerState,
+};
 use firemain::event::ShardId;
 use firemain::position::Position;
 use firemain::source::Shard;
@@ -53,12 +55,7 @@ fn stored(snapshot: &Snapshot, records: u8) -> Stored {
     SOURCE.clone_into(&mut stored.source);
     for n in 0..SHARDS {
         let owner = (snapshot.owner[n] != NOBODY).then(|| worker(snapshot.owner[n]));
-        let state = ShardState {
-            position: position(snapshot.position[n], records),
-            owner,
-            parents: Vec::new(),
-            committed: None,
-        };
+        let state = ShardState { owner, ..ShardState::new(position(snapshot.position[n], records), Vec::new()) };
         stored.shards.insert(shard(n), state);
     }
     for id in (0..8).filter(|id| snapshot.members & (1 << id) != 0) {
@@ -72,7 +69,10 @@ fn by_the_code(head: Snapshot, me: Id, change: Change, records: u8) -> Result<St
     let (head, me) = (stored(&head, records), worker(me));
     let moves = |from: Shards, to: Shards| {
         let moved = (0..SHARDS).filter(move |n| from[*n] != to[*n]);
-        moved.map(move |n| Move { shard: shard(n), from: position(from[n], records), to: position(to[n], records) })
+        moved.map(move |n| {
+            let (from, to) = (position(from[n], records), position(to[n], records));
+            Move { shard: shard(n), from, to, records: RecordCounts::default() }
+        })
     };
     match change {
         Change::Register => head.register(&me, SOURCE, 0),

@@ -14,7 +14,7 @@ use firemain::commit::log::KEPT;
 use firemain::commit::pack::PackedObject;
 use firemain::commit::peers::About;
 use firemain::commit::publish::publish;
-use firemain::commit::snapshot::{PackId, PackState};
+use firemain::commit::snapshot::{PackId, PackState, RecordCounts};
 use firemain::commit::storage::{Description, Storage};
 use firemain::decode::Counts;
 use firemain::event::ShardId;
@@ -126,8 +126,10 @@ impl Worker {
             let key = format!("log_events/log_group={shard}/dt=2024-03-22/hour=05/{id}-{}.json", objects.len());
             let description = Description { content_type: "application/x-ndjson".into(), metadata: Vec::new() };
             objects.push(PackedObject { key, description, body: vec![Bytes::from(rows)], lease: None });
-            commit.moves.push(Move { shard: shard.clone(), from: from.clone(), to: Position::After((end - 1).into()) });
             let records = end - first;
+            let (from, to) = (from.clone(), Position::After((end - 1).into()));
+            let counts = RecordCounts { read: records, delivered: records, ..RecordCounts::default() };
+            commit.moves.push(Move { shard: shard.clone(), from, to, records: counts });
             commit.counts = Counts {
                 records: commit.counts.records + records,
                 events: commit.counts.events + records,
