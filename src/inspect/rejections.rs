@@ -1,13 +1,9 @@
 //! An error object: what could not be delivered, as Firemain and Amazon Data Firehose write it down.
-//!
-//! Format: <https://docs.aws.amazon.com/firehose/latest/dev/data-transformation-failure-handling.html> and, with fields
-//! of other names, <https://docs.aws.amazon.com/firehose/latest/dev/record-format-conversion-concepts.html>.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use base64::Engine as _;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 
 use super::Problems;
@@ -17,8 +13,7 @@ use super::payload::{Payload, Reader};
 use super::row::Row;
 use super::shown::{Options, Span, Time};
 use super::sniff::Compression;
-use super::values::plainly;
-use crate::source::file::content::BASE64;
+use crate::source::errors::fields::Fields;
 
 /// Of more codes than this no count is kept: there are some dozens.
 const MOST_CODES: usize = 1000;
@@ -68,40 +63,6 @@ pub struct Shown {
     pub payload: Option<Payload>,
 }
 
-/// A line, whoever wrote it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Line {
-    #[serde(default, deserialize_with = "number")]
-    attempts_made: Option<i64>,
-    #[serde(default, deserialize_with = "number")]
-    arrival_timestamp: Option<i64>,
-    #[serde(alias = "lastErrorCode")]
-    error_code: Option<Value>,
-    #[serde(alias = "lastErrorMessage")]
-    error_message: Option<Value>,
-    #[serde(default, deserialize_with = "number")]
-    attempt_ending_timestamp: Option<i64>,
-    raw_data: Option<String>,
-    shard_id: Option<Value>,
-    sequence_number: Option<Value>,
-    sub_sequence_number: Option<Value>,
-    partition_key: Option<Value>,
-    stream_name: Option<Value>,
-    #[serde(alias = "lambdaARN")]
-    lambda_arn: Option<Value>,
-    data_catalog_table: Option<Value>,
-}
-
-/// A whole number, also in quotes; anything else is as good as none.
-fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
-    Ok(match Value::deserialize(deserializer)? {
-        Value::Number(number) => number.as_i64(),
-        Value::String(text) => text.parse().ok(),
-        _ => None,
-    })
-}
-
 /// Reads all of it.
 pub fn inspect(
     input: &Arc<Input>,
@@ -112,69 +73,69 @@ pub fn inspect(
     let (mut found, mut reader) = (Rejections::default(), Reader::new(options));
     lines::read(input, compression, problems, |value, _| {
         let Some(value) = value else { return Ok(()) };
-        let line: Line = serde_json::from_slice(value).map_err(|error| plainly(&error))?;
-        if line.error_code.is_none() && line.raw_data.is_none() {
-            return Err("it is no rejection: it has no code and no data".to_owned());
-        }
-        found.add(line, &mut reader, options);
+        let fields = Fields::parse(value).ok_or("it is no rejection: it has no data")?;
+        found.add(fields, &mut reader, options);
         Ok(())
     })?;
     Ok(found)
 }
 
 impl Rejections {
-    fn add(&mut self, line: Line, reader: &mut Reader, options: Options) {
+    fn add(&mut self, fields: Fields<'_>, reader: &mut Reader, options: Options) {
         self.rejections += 1;
-        self.written_by.get_or_insert(line.writer());
-        let code = line.error_code.as_ref().map_or_else(|| "(none)".to_owned(), |code| options.text(&text(code)));
-        if let Some(arrival) = line.arrival_timestamp {
+        self.written_by.get_or_insert(Writer::of(&fields));
+        let (code, arrival) = (options.text(&fields.code()), fields.arrival());
+        if let Some(arrival) = arrival {
             Span::add(&mut self.arrival, arrival);
         }
         if self.codes.len() < MOST_CODES || self.codes.contains_key(&code) {
             let count = self.codes.entry(code.clone()).or_default();
             count.rejections += 1;
-            if let Some(arrival) = line.arrival_timestamp {
+            if let Some(arrival) = arrival {
                 Span::add(&mut count.arrival, arrival);
             }
         }
         if self.first_rejections.len() < options.rows {
-            self.first_rejections.push(line.into_shown(self.rejections, code, reader, options));
+            self.first_rejections.push(Shown::of(fields, self.rejections, code, reader, options));
         }
     }
 }
 
-impl Line {
-    fn writer(&self) -> Writer {
-        if self.data_catalog_table.is_some() || self.sub_sequence_number.is_some() {
-            Writer::FirehoseFormatConversion
-        } else if self.shard_id.is_some() {
-            Writer::Firemain
+impl Writer {
+    fn of(fields: &Fields<'_>) -> Self {
+        if fields.data_catalog_table.is_some() || fields.sub_sequence_number.is_some() {
+            Self::FirehoseFormatConversion
+        } else if fields.shard_id.is_some() {
+            Self::Firemain
         } else {
-            Writer::FirehoseProcessing
+            Self::FirehoseProcessing
         }
     }
+}
 
-    fn into_shown(self, number: u64, code: String, reader: &mut Reader, options: Options) -> Shown {
+impl Shown {
+    fn of(fields: Fields<'_>, number: u64, code: String, reader: &mut Reader, options: Options) -> Self {
+        let payload = fields.payload().ok().map(|data| reader.of_bytes(data.into()));
+        let (attempts, arrival, ended) = (fields.attempts(), fields.arrival(), fields.attempt_ended());
         let from = [
-            ("streamName", self.stream_name),
-            ("shardId", self.shard_id),
-            ("sequenceNumber", self.sequence_number),
-            ("subSequenceNumber", self.sub_sequence_number),
-            ("partitionKey", self.partition_key),
-            ("lambdaArn", self.lambda_arn),
-            ("dataCatalogTable", self.data_catalog_table),
+            ("streamName", fields.stream_name),
+            ("shardId", fields.shard_id),
+            ("sequenceNumber", fields.sequence_number),
+            ("subSequenceNumber", fields.sub_sequence_number),
+            ("partitionKey", fields.partition_key),
+            ("lambdaArn", fields.lambda_arn),
+            ("dataCatalogTable", fields.data_catalog_table),
         ];
         let from = from.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
-        let payload = self.raw_data.and_then(|data| BASE64.decode(data).ok());
-        Shown {
+        Self {
             number,
             code,
-            reason: self.error_message.filter(|value| !value.is_null()).map(|why| options.reason(&text(&why))),
-            arrival: self.arrival_timestamp.map(Time),
-            attempts: self.attempts_made,
-            attempt_ended: self.attempt_ending_timestamp.map(Time),
+            reason: fields.error_message.map(|why| options.reason(&text(&why))),
+            arrival: arrival.map(Time),
+            attempts,
+            attempt_ended: ended.map(Time),
             from: Row(from.collect()).cut(options),
-            payload: payload.map(|data| reader.of_bytes(data.into())),
+            payload,
         }
     }
 }
@@ -188,6 +149,7 @@ fn text(value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
     use serde_json::json;
 
     use super::*;
@@ -261,9 +223,9 @@ mod tests {
     fn data_that_is_no_base64_and_lines_of_another_kind_do_not_end_it() {
         let content = "{\"errorCode\":\"X\",\"rawData\":\"?\"}\n{\"other\":1}\n{\"errorCode\":\"X\",\"rawData\":5}\n";
         let (found, problems) = of(content.as_bytes(), None);
-        assert_eq!(found.rejections, 1);
-        assert!(found.first_rejections[0].payload.is_none());
+        assert_eq!(found.rejections, 2);
+        assert!(found.first_rejections.iter().all(|shown| shown.payload.is_none()));
+        assert_eq!(problems.len(), 1);
         assert!(problems[0].contains("it is no rejection"), "{problems:?}");
-        assert!(problems[1].contains("1 are bad too"), "{problems:?}");
     }
 }

@@ -1,20 +1,9 @@
-//! A rejection as it stands in an error object: our own, or one of Amazon Data Firehose.
-//!
-//! Firehose's forms: <https://docs.aws.amazon.com/firehose/latest/dev/retry.html> (`processing-failed`), and with
-//! `lastErrorCode` in place of `errorCode` where it converts formats (`format-conversion-failed`).
+//! A rejection of an error object, as it is delivered again.
 
-use std::borrow::Cow;
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 
+use super::fields::{Fields, some};
 use crate::event::{Earlier, Millis, Record, TIMESTAMP_LIMIT};
-
-/// What a line is called whose rejection has no code.
-pub const NO_CODE: &str = "(none)";
 
 /// A rejection.
 #[derive(Debug)]
@@ -30,85 +19,21 @@ pub struct Line {
     payload: Result<Bytes, &'static str>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    #[serde(borrow)]
-    raw_data: Option<Text<'a>>,
-    #[serde(borrow, alias = "lastErrorCode")]
-    error_code: Option<Text<'a>>,
-    arrival_timestamp: Option<Number<'a>>,
-    attempts_made: Option<Number<'a>>,
-    #[serde(borrow)]
-    sequence_number: Option<Text<'a>>,
-    #[serde(borrow)]
-    partition_key: Option<Text<'a>>,
-    #[serde(borrow)]
-    shard_id: Option<Text<'a>>,
-    #[serde(borrow)]
-    stream_name: Option<Text<'a>>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Other(IgnoredAny),
-}
-
-impl Text<'_> {
-    fn some(&self) -> Option<String> {
-        match self {
-            Self::Text(text) if !text.is_empty() => Some(text.clone().into_owned()),
-            _ => None,
-        }
-    }
-}
-
-/// As a number, or as a text of one.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Number<'a> {
-    Integer(i64),
-    Text(#[serde(borrow)] Cow<'a, str>),
-    Other(IgnoredAny),
-}
-
-impl Number<'_> {
-    fn get(&self) -> Option<i64> {
-        match self {
-            Self::Integer(number) => Some(*number),
-            Self::Text(text) => text.parse().ok(),
-            Self::Other(_) => None,
-        }
-    }
-}
-
 impl Line {
     /// What a JSON value says; `None` when it is no rejection.
     pub fn parse(json: &str) -> Option<Self> {
-        let fields: Fields<'_> = serde_json::from_str(json).ok()?;
-        let raw = fields.raw_data?;
-        let payload = match &raw {
-            Text::Text(text) if text.is_empty() => Err("it has no payload: that was withheld, or is empty"),
-            Text::Text(text) => {
-                STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(|_| "its rawData is not base64")
-            }
-            Text::Other(_) => Err("its rawData is no text"),
-        };
-        let text = |field: &Option<Text<'_>>| field.as_ref().and_then(Text::some);
-        let attempts = fields.attempts_made.and_then(|attempts| u32::try_from(attempts.get()?).ok());
-        let arrival = fields.arrival_timestamp.and_then(|arrival| arrival.get());
+        let fields = Fields::parse(json.as_bytes())?;
+        let attempts = fields.attempts().and_then(|attempts| u32::try_from(attempts).ok());
         Some(Self {
-            code: text(&fields.error_code).unwrap_or_else(|| NO_CODE.to_owned()),
-            arrival: arrival.filter(|arrival| (0..TIMESTAMP_LIMIT).contains(arrival)),
+            code: fields.code(),
+            arrival: fields.arrival().filter(|arrival| (0..TIMESTAMP_LIMIT).contains(arrival)),
             // That it is here is an attempt.
             attempts: attempts.unwrap_or(1).max(1),
-            sequence: text(&fields.sequence_number),
-            partition_key: text(&fields.partition_key),
-            shard: text(&fields.shard_id),
-            stream: text(&fields.stream_name),
-            payload,
+            sequence: some(fields.sequence_number.as_ref()),
+            partition_key: some(fields.partition_key.as_ref()),
+            shard: some(fields.shard_id.as_ref()),
+            stream: some(fields.stream_name.as_ref()),
+            payload: fields.payload(),
         })
     }
 
@@ -136,6 +61,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::errors::fields::NO_CODE;
 
     #[test]
     fn our_own_lines_keep_everything() {

@@ -3,6 +3,7 @@
 //! An object is known by its URL. What a run wants of it may be a part ([`Selection`]): then it has no end, and its
 //! position says which of its rejections are done, so that whoever wants the others gets them, and no others.
 
+pub mod fields;
 mod line;
 mod outcomes;
 mod progress;
