@@ -22,7 +22,7 @@ use firemain::service::blocking_threads;
 use firemain::source::{Batch, Reader, Shard, Source, SourceError};
 use firemain::table::tabulate::Tabulator;
 use firemain::worker::compute::Compute;
-use firemain::worker::{Parts, Settings, run};
+use firemain::worker::{Parts, Report, Settings, run};
 use object_store::memory::InMemory;
 use object_store::throttle::{ThrottleConfig, ThrottledStore};
 use tokio::sync::watch;
@@ -173,7 +173,9 @@ fn deliver(source: &Arc<Memory>, latency: Duration, cores: usize) -> (f64, u64) 
             settings,
         };
         let (_sender, stop) = watch::channel(false);
-        run(parts, stop).await.expect("nothing fails here")
+        let mut report = Report::default();
+        run(parts, stop, &mut report).await.expect("nothing fails here");
+        report
     });
     assert_eq!(report.counts.events, EVENTS * source.times);
     (began.elapsed().as_secs_f64(), report.commits)

@@ -20,10 +20,11 @@ Reads the snapshots of the state that are there, the newest 500 or more, and of 
 the lake. Each snapshot has to follow the one before, with every position where it was or further on. Of each shard the \
 records that a commit read have to be those that were delivered, rejected (all of it or a part) and control messages; and \
 what they held, as much as its objects have: events as rows of tables, rejections in the error prefix or in replayed/. On \
-S3 objects say by their metadata how many rows they have; on a disk they are counted. Lists all of the lake.
+S3 objects say by their metadata how many rows they have; on a disk they are counted. Lists all of the lake. Neither rows \
+nor the stream are read again.
 
 Prints what was compared, and exits with 0; or the first difference, with 1. Objects that a lifecycle rule or somebody has \
-deleted are a difference: --since leaves what is older alone.
+deleted are a difference: --since leaves what is older alone. A --since that is before the oldest snapshot fails.
 
 Examples:
   firemain verify --config firemain.toml
@@ -50,7 +51,7 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
     let config = &loaded.config;
     let base = Base::new(config, Arc::new(tabulator)).await?;
     let group = if replays { replay::GROUP } else { config.group.as_str() };
-    let proof = verify::verify(&base.storage, group, &config.errors.prefix, since).await;
+    let proof = verify::verify(&base.storage, group, since).await;
     let proof = proof.map_err(|error| Failure::fatal(error.to_string()))?;
     match output {
         Form::Json => output::print_json(&proof),
@@ -59,7 +60,7 @@ pub async fn run(args: VerifyArgs) -> Result<(), Failure> {
 }
 
 fn told(proof: &Proof) -> String {
-    let Proof { group, source, from, to, since, commits, read, delivered, unpublished, shards } = proof;
+    let Proof { group, source, from, to, since, commits, read, delivered, unpublished, expired, shards } = proof;
     let time = DateTime::<Utc>::from_timestamp_millis(*since).unwrap_or_default();
     let time = time.to_rfc3339_opts(SecondsFormat::Secs, true);
     let numbers = ["commits", "records", "delivered", "rejected", "control"].map(Column::right);
@@ -89,8 +90,15 @@ fn told(proof: &Proof) -> String {
         0 => String::new(),
         packs => format!("{} not published yet: counted where they are staged\n", counted(*packs, "pack")),
     };
+    let lost = match expired {
+        0 => String::new(),
+        positions => format!(
+            "{} had expired: what was there was not read, for the stream had trimmed it\n",
+            counted(*positions, "position")
+        ),
+    };
     format!(
-        "group {group}, snapshots {from} to {to}, since {time}, of {source}\n\n{}\n{}\n{waiting}{}\n",
+        "group {group}, snapshots {from} to {to}, since {time}, of {source}\n\n{}\n{}\n{waiting}{lost}{}\n",
         table(columns, rows),
         table(books, lines),
         painted(GOOD, "the books balance"),

@@ -20,7 +20,7 @@ pub async fn publish(group: &Group, objects: Vec<PackedObject>) -> Result<(), Gr
         group.still_member().await?;
         let PackedObject { key, description, body, lease } = object;
         let key = Path::parse(&key).expect("keys are made of escaped values, without empty segments");
-        group.storage().put(&key, body.into_iter().collect(), &description).await?;
+        group.storage().deliver(&key, body.into_iter().collect(), &description).await?;
         drop(lease);
         Ok(())
     });

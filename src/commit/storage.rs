@@ -72,6 +72,11 @@ impl Storage {
 
     /// Puts an object, whatever is there, until it is acknowledged.
     pub async fn put(&self, key: &Path, payload: PutPayload, description: &Description) -> Result<(), GaveUp> {
+        self.retried(format!("put of {key}"), || self.put_once(key, payload.clone(), description)).await
+    }
+
+    /// The same with an object of the lake, whose tries are counted.
+    pub async fn deliver(&self, key: &Path, payload: PutPayload, description: &Description) -> Result<(), GaveUp> {
         self.retried(format!("put of {key}"), || async {
             let put = self.put_once(key, payload.clone(), description).await;
             self.telemetry.metrics().puts.tried(put.is_ok());

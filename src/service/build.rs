@@ -93,8 +93,9 @@ impl Base {
             (SourceConfig::Kinesis(stream), Some(aws)) => {
                 let Storage { clock, patience, .. } = &self.storage;
                 let idle = (config.flush.interval / 10).clamp(SHORTEST_IDLE, worker::LONGEST_IDLE);
-                let connected = KinesisSource::connect(stream, aws, clock, patience, read_ahead, idle).await;
-                Ok((Arc::new(connected.map_err(fatal)?.telling(&self.telemetry)), None))
+                let connected =
+                    KinesisSource::connect(stream, aws, clock, patience, &self.telemetry, read_ahead, idle).await;
+                Ok((Arc::new(connected.map_err(fatal)?), None))
             }
             (SourceConfig::Kinesis(_), None) => unreachable!("a Kinesis source loads the AWS settings"),
             (SourceConfig::None, _) => unreachable!("a configuration without a source was loaded by who needs none"),

@@ -46,16 +46,18 @@ pub async fn run(loaded: &Loaded, drain: bool) -> Result<Report, RunError> {
     let tabulator = tabulator(loaded).map_err(|bad| RunError::Usage(bad.to_string()))?;
     loaded.warnings().iter().for_each(|warning| warn!("{warning}"));
     let stop = on_signals()?;
-    let building = async {
-        let base = Base::new(config, Arc::new(tabulator)).await?;
-        let (source, progress) = base.source(config).await?;
-        Ok::<_, RunError>((base.parts(config, source, drain), progress))
-    };
-    let (parts, progress) = tokio::select! {
-        built = building => built?,
+    let base = tokio::select! {
+        base = Base::new(config, Arc::new(tabulator)) => base?,
         () = stopped(stop.clone()) => return Ok(nothing_begun()),
     };
-    let mut others = Beside::start(loaded, &parts).await?;
+    // Before the stream is asked, which may be long out of reach: others see that then.
+    let mut others = Beside::start(loaded, &base).await?;
+    let (source, progress) = tokio::select! {
+        source = base.source(config) => source?,
+        () = stopped(stop.clone()) => return Ok(nothing_begun()),
+        never = others.write() => match never {},
+    };
+    let parts = base.parts(config, source, drain);
     let beside = async {
         tokio::join!(show(progress), others.write());
     };
@@ -81,15 +83,16 @@ pub async fn deliver(
 
 /// A worker after the other: one that was taken for dead is followed by a new one with a new id.
 async fn keep_working(parts: &Parts, stop: watch::Receiver<bool>) -> Result<Report, RunError> {
+    let mut report = Report::default();
     loop {
-        match worker::run(parts.clone(), stop.clone()).await {
-            Ok(report) => return Ok(report),
+        match worker::run(parts.clone(), stop.clone(), &mut report).await {
+            Ok(()) => return Ok(report),
             Err(error) if error.is_fenced() && *stop.borrow() => {
                 warn!("{error}, while it was ending: what it had not committed is its successor's to read");
-                return Ok(Report::default());
+                return Ok(report);
             }
             Err(error) if error.is_fenced() => {
-                parts.telemetry.metrics().fenced.add(1);
+                parts.telemetry.fenced();
                 warn!("{error}: starting again as a new worker");
             }
             Err(error) => return Err(RunError::Fatal(error.to_string())),

@@ -47,6 +47,8 @@ pub struct Vitals {
     pub waiting: Option<Instant>,
     /// Since when the oldest flush under way is.
     pub flushing: Option<Instant>,
+    /// Since when the oldest one is that is not visible yet.
+    pub publishing: Option<Instant>,
 }
 
 impl Default for Vitals {
@@ -59,6 +61,7 @@ impl Default for Vitals {
             turns: BTreeMap::new(),
             waiting: None,
             flushing: None,
+            publishing: None,
         }
     }
 }
@@ -85,8 +88,8 @@ impl Verdict {
 }
 
 impl Vitals {
-    /// Judges, at this time.
-    pub fn judge(&self, limits: Limits, now: Instant) -> Verdict {
+    /// Judges, at this time. `heard`: when the shard of its stream last answered that has been silent for longest.
+    pub fn judge(&self, limits: Limits, heard: Option<Instant>, now: Instant) -> Verdict {
         let problems = self.ailments(limits, now);
         if !problems.is_empty() {
             return Verdict { state: State::Unhealthy, problems };
@@ -100,7 +103,7 @@ impl Vitals {
                 problems: vec!["it has not joined its group and claimed yet".to_owned()],
             };
         }
-        let problems = self.delays(limits, now);
+        let problems = self.delays(limits, heard, now);
         let state = if problems.is_empty() { State::Ready } else { State::NotReady };
         Verdict { state, problems }
     }
@@ -109,9 +112,10 @@ impl Vitals {
     fn ailments(&self, limits: Limits, now: Instant) -> Vec<String> {
         let stuck = |since: Instant| Some(now - since).filter(|age| *age >= limits.stuck_after);
         let mut problems = Vec::new();
-        if let Some(age) = stuck(self.started).filter(|_| !self.joined) {
+        if let Some(age) = stuck(self.started).filter(|_| !self.joined || self.shards.is_none()) {
+            let what = if self.joined { "claimed" } else { "joined" };
             problems
-                .push(format!("not joined for {age:.0?}: the store or the stream is out of reach, the log says more"));
+                .push(format!("not {what} for {age:.0?}: the store or the stream is out of reach, the log says more"));
         }
         if let Some(age) = self.flushing.and_then(stuck) {
             problems.push(format!("no commit for {age:.0?}, though one is due: the log says why"));
@@ -131,7 +135,7 @@ impl Vitals {
     }
 
     /// What may pass by itself.
-    fn delays(&self, limits: Limits, now: Instant) -> Vec<String> {
+    fn delays(&self, limits: Limits, heard: Option<Instant>, now: Instant) -> Vec<String> {
         let mut problems = Vec::new();
         if let Some((0, free)) = self.shards.filter(|(_, free)| *free > 0) {
             problems.push(format!("it owns no shard, though {free} have no owner"));
@@ -140,6 +144,13 @@ impl Vitals {
         let oldest = [self.waiting, self.flushing].into_iter().flatten().min();
         if let Some(age) = oldest.map(|since| now - since).filter(|age| *age >= late) {
             problems.push(format!("what was read {age:.0?} ago is not committed yet"));
+        } else if let Some(age) = self.publishing.map(|since| now - since).filter(|age| *age >= late) {
+            problems.push(format!("what was to be delivered {age:.0?} ago is committed, and not published yet"));
+        }
+        if let Some(age) = heard.map(|heard| now - heard).filter(|age| *age >= HANGS) {
+            problems.push(format!(
+                "a shard was last read {age:.0?} ago: the stream is out of reach, or the buffers are full; the log says why"
+            ));
         }
         problems
     }
@@ -161,8 +172,22 @@ mod tests {
         let now = start + Duration::from_secs(after);
         let mut vitals = well(now);
         change(&mut vitals);
-        let verdict = vitals.judge(LIMITS, now);
+        let verdict = vitals.judge(LIMITS, Some(now), now);
         (verdict.state, verdict.problems)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_reads_nothing_or_cannot_publish_is_not_ready() {
+        let start = Instant::now();
+        let heard = |after| {
+            let now = start + Duration::from_secs(after);
+            well(now).judge(LIMITS, Some(start), now)
+        };
+        assert_eq!(heard(59).state, State::Ready);
+        assert!(heard(60).state == State::NotReady && heard(60).problems[0].contains("last read 60s ago"));
+        assert!(heard(9999).is_healthy(), "a restart does not help");
+        let (late, why) = state(|vitals| vitals.publishing = Some(start), 660);
+        assert!(late == State::NotReady && why[0].contains("not published yet"), "{why:?}");
     }
 
     #[tokio::test(start_paused = true)]
@@ -177,7 +202,8 @@ mod tests {
     async fn who_has_not_begun_or_is_late_is_not_ready_but_needs_no_restart() {
         let start = Instant::now();
         assert_eq!(state(|vitals| vitals.joined = false, 599).0, State::Starting);
-        assert_eq!(state(|vitals| vitals.shards = None, 9999).0, State::Starting);
+        let claiming = |vitals: &mut Vitals| (vitals.shards, vitals.started) = (None, start);
+        assert_eq!((state(claiming, 599).0, state(claiming, 600).0), (State::Starting, State::Unhealthy));
         assert_eq!(state(|vitals| vitals.shards = Some((0, 3)), 1).0, State::NotReady);
         let (late, why) = state(|vitals| vitals.waiting = Some(start), 660);
         assert!(late == State::NotReady && why[0].contains("not committed yet"), "{why:?}");

@@ -126,7 +126,7 @@ pub struct Ratio {
 impl Ratio {
     pub fn tried(&self, went_well: bool) {
         self.all.fetch_add(1, Ordering::Relaxed);
-        self.good.fetch_add(u64::from(went_well), Ordering::Relaxed);
+        self.good.fetch_add(u64::from(went_well), Ordering::Release);
     }
 }
 
@@ -135,7 +135,7 @@ impl Measure for Ratio {
 
     fn sample(&self) -> Sample {
         // In this order, so that no more went well than were tried.
-        let good = self.good.load(Ordering::Relaxed);
+        let good = self.good.load(Ordering::Acquire);
         Sample::Ratio { good, all: self.all.load(Ordering::Relaxed) }
     }
 }

@@ -5,6 +5,24 @@
 
 use super::measures::{Counter, Durations, Gauge, Labelled, Measure, Ratio, Sample};
 
+/// What [`Metrics::store_errors`] are counted by.
+pub const STORE_KINDS: [&str; 11] = [
+    "throttled",
+    "server",
+    "timeout",
+    "connection",
+    "denied",
+    "not_found",
+    "conflict",
+    "refused",
+    "credentials",
+    "disk_full",
+    "other",
+];
+/// What [`Metrics::stream_errors`] are counted by.
+pub const STREAM_KINDS: [&str; 7] =
+    ["throttled", "server", "timeout", "connection", "denied", "refused", "credentials"];
+
 /// What is known of a metric beside its value.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
@@ -57,14 +75,17 @@ metrics! {
     objects: Counter, "DeliveryToS3.ObjectCount", "delivery_to_s3_objects", "Count", None,
         "Objects that were published.";
     puts: Ratio, "DeliveryToS3.Success", "delivery_to_s3_puts", "None", None,
-        "Puts that went well, of all: 1 is all of them. A put that failed is tried again.";
+        "Puts of objects at their final keys that went well, of all: 1 is all of them. One that failed is tried again.";
     freshness: Gauge, "DeliveryToS3.DataFreshness", "delivery_to_s3_data_freshness_seconds", "Seconds", None,
         "Age of the oldest record that was read and is not visible in the lake yet, from its arrival on the stream. 0 when \
          there is none.";
     behind: Gauge, "KinesisMillisBehindLatest", "kinesis_millis_behind_latest", "Milliseconds", None,
-        "How far the reading is behind the tip of the stream, of the shard that is furthest behind.";
+        "How far the reading is behind the tip of the stream, of the shard that is furthest behind. Of one that does not \
+         answer it grows with the time.";
     throttled: Counter, "ThrottledGetRecords", "throttled_get_records", "Count", None,
         "GetRecords and SubscribeToShard calls that were throttled.";
+    stream_errors: Labelled, "KinesisErrors", "kinesis_errors", "Count", Some("Kind"),
+        "Calls of Kinesis that failed and were tried again, or not, by what went wrong.";
     read_records: Counter, "DataReadFromKinesisStream.Records", "data_read_from_kinesis_stream_records", "Count", None,
         "Records read; those that are read again, after a restart or a takeover, once more.";
     read_bytes: Counter, "DataReadFromKinesisStream.Bytes", "data_read_from_kinesis_stream_bytes", "Bytes", None,

@@ -17,18 +17,31 @@ pub mod server;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::time::Instant;
 
 use self::health::{Limits, Loop, Verdict, Vitals};
-use self::metrics::Metrics;
+use self::metrics::{Metrics, STORE_KINDS, STREAM_KINDS};
 use self::recent::{Published, Recent};
 use crate::commit::snapshot::{Snapshot, WorkerId};
-use crate::event::{Millis, Rejection, ShardId};
+use crate::event::{Millis, Rejection, RejectionCode, ShardId};
 
 /// Cheap to clone; clones tell the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Telemetry(Arc<Inner>);
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        let inner = Inner::default();
+        let Metrics { rejections, store_errors, stream_errors, .. } = &inner.metrics;
+        // From the start: the first one would else be no increase for whoever asks for that.
+        RejectionCode::ALL.iter().for_each(|code| rejections.add(code.as_str(), 0));
+        STORE_KINDS.iter().for_each(|kind| store_errors.add(kind, 0));
+        STREAM_KINDS.iter().for_each(|kind| stream_errors.add(kind, 0));
+        Self(Arc::new(inner))
+    }
+}
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -40,8 +53,8 @@ struct Inner {
 /// How things stand.
 #[derive(Debug, Default)]
 pub struct Live {
-    /// Milliseconds behind the tip, of each shard that is read.
-    pub behind: BTreeMap<ShardId, u64>,
+    /// The shards of a stream that this worker reads.
+    pub reading: BTreeMap<ShardId, Reading>,
     /// Arrival of the oldest record that is not visible yet.
     oldest: Option<Millis>,
     pub worker: Option<WorkerId>,
@@ -49,6 +62,29 @@ pub struct Live {
     pub state: Option<Arc<Snapshot>>,
     pub vitals: Vitals,
     pub recent: Recent,
+}
+
+/// How far the reading of a shard is.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// Milliseconds behind the tip, as the stream said last.
+    behind: Option<u64>,
+    /// When it last said anything.
+    pub heard: Instant,
+}
+
+/// A shard that is asked is heard of more often: between two polls, or two events of a subscription, lie some seconds.
+const SILENCE: Duration = Duration::from_secs(15);
+
+impl Reading {
+    /// Milliseconds behind the tip. Of a shard that says nothing, nobody knows what has come since.
+    pub fn behind(&self, now: Instant) -> Option<u64> {
+        let silence = now.saturating_duration_since(self.heard);
+        if silence < SILENCE {
+            return self.behind;
+        }
+        Some(self.behind.unwrap_or(0).saturating_add(u64::try_from(silence.as_millis()).unwrap_or(u64::MAX)))
+    }
 }
 
 /// How a worker stands.
@@ -63,6 +99,7 @@ pub struct Stands {
     /// As in [`Vitals`].
     pub waiting: Option<Instant>,
     pub flushing: Option<Instant>,
+    pub publishing: Option<Instant>,
 }
 
 impl Telemetry {
@@ -76,7 +113,9 @@ impl Telemetry {
         let live = self.live();
         let freshness = live.oldest.map_or(0, |oldest| (now - oldest).max(0));
         self.0.metrics.freshness.set(Some(freshness as f64 / 1000.0));
-        self.0.metrics.behind.set(live.behind.values().max().map(|behind| *behind as f64));
+        let tick = Instant::now();
+        let behind = live.reading.values().filter_map(|reading| reading.behind(tick)).max();
+        self.0.metrics.behind.set(behind.map(|behind| behind as f64));
         &self.0.metrics
     }
 
@@ -91,7 +130,9 @@ impl Telemetry {
 
     /// Whether all is well.
     pub fn judge(&self, limits: Limits) -> Verdict {
-        self.live().vitals.judge(limits, Instant::now())
+        let live = self.live();
+        let heard = live.reading.values().map(|reading| reading.heard).min();
+        live.vitals.judge(limits, heard, Instant::now())
     }
 
     /// How things stand, while the lock is held: not for long.
@@ -105,23 +146,39 @@ impl Telemetry {
         metrics.read_records.add(records as u64);
         metrics.read_bytes.add(bytes as u64);
         if let Some(behind) = behind {
-            self.live().behind.insert(shard.clone(), behind);
+            let reading = Reading { behind: Some(behind), heard: Instant::now() };
+            self.live().reading.insert(shard.clone(), reading);
+        }
+    }
+
+    /// A shard of a stream is read from now on.
+    pub fn reading(&self, shard: &ShardId) {
+        self.live().reading.insert(shard.clone(), Reading { behind: None, heard: Instant::now() });
+    }
+
+    /// The stream has answered for a shard, if only that there is nothing new.
+    pub fn heard(&self, shard: &ShardId) {
+        if let Some(reading) = self.live().reading.get_mut(shard) {
+            reading.heard = Instant::now();
         }
     }
 
     /// A shard is read no more by this worker.
     pub fn let_go(&self, shard: &ShardId) {
-        self.live().behind.remove(shard);
+        self.live().reading.remove(shard);
     }
 
     /// A new worker begins, that reads no shard yet.
     pub fn joined(&self, worker: &WorkerId) {
         let mut live = self.live();
-        live.behind.clear();
-        live.oldest = None;
+        live.begin(Vitals { joined: true, ..Vitals::default() });
         live.worker = Some(worker.clone());
-        let vitals = Vitals { started: live.vitals.started, joined: true, ..Vitals::default() };
-        live.vitals = vitals;
+    }
+
+    /// The worker was taken for dead: another one is to begin.
+    pub fn fenced(&self) {
+        self.metrics().fenced.add(1);
+        self.live().begin(Vitals::default());
     }
 
     /// A loop has turned.
@@ -132,10 +189,12 @@ impl Telemetry {
     /// How a worker stands after a turn of its loop.
     pub fn stands(&self, stands: Stands) {
         let mut live = self.live();
-        let Stands { state, shards, oldest, waiting, flushing } = stands;
+        let Stands { state, shards, oldest, waiting, flushing, publishing } = stands;
         (live.state, live.oldest) = (Some(state), oldest);
         let vitals = &mut live.vitals;
-        (vitals.shards, vitals.waiting, vitals.flushing) = (shards, waiting, flushing);
+        (vitals.waiting, vitals.flushing, vitals.publishing) = (waiting, flushing, publishing);
+        // Once there were some: for a moment nobody knows them while the children of one are looked for.
+        vitals.shards = shards.or(vitals.shards);
         vitals.turns.insert(Loop::Worker, Instant::now());
     }
 
@@ -165,16 +224,44 @@ impl Telemetry {
     }
 }
 
+impl Live {
+    fn begin(&mut self, vitals: Vitals) {
+        self.reading.clear();
+        self.oldest = None;
+        self.vitals = vitals;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shard_that_says_nothing_falls_behind() {
+        let (telemetry, shard) = (Telemetry::default(), ShardId::from("a"));
+        let behind = || telemetry.metrics_at(0).behind.get();
+        telemetry.reading(&shard);
+        assert_eq!(behind(), None);
+        tokio::time::advance(Duration::from_secs(20)).await;
+        assert_eq!(behind(), Some(20_000.0), "it was asked, and has never answered");
+        telemetry.read(&shard, 1, 1, Some(5_000));
+        tokio::time::advance(Duration::from_secs(14)).await;
+        assert_eq!(behind(), Some(5_000.0));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(behind(), Some(20_000.0));
+        telemetry.heard(&shard);
+        assert_eq!(behind(), Some(5_000.0));
+        telemetry.let_go(&shard);
+        telemetry.heard(&shard);
+        assert_eq!(behind(), None, "a look at a shard that another worker reads is no reading");
+    }
 
     #[test]
     fn freshness_is_the_age_of_the_oldest_and_lag_that_of_the_worst_shard() {
         let telemetry = Telemetry::default();
         let oldest = |oldest| {
             let (state, shards) = (Arc::new(Snapshot::empty()), Some((2, 0)));
-            telemetry.stands(Stands { state, shards, oldest, waiting: None, flushing: None });
+            telemetry.stands(Stands { state, shards, oldest, waiting: None, flushing: None, publishing: None });
         };
         let (a, b) = (ShardId::from("a"), ShardId::from("b"));
         assert_eq!(telemetry.metrics_at(9_000).behind.get(), None);

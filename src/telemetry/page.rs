@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::health::Verdict;
 use super::recent::History;
-use super::{Live, Telemetry};
+use super::{Live, Reading, Telemetry};
 use crate::commit::snapshot::{ShardState, Snapshot, Totals, WorkerId};
 use crate::event::{Millis, ShardId};
 
@@ -25,6 +26,7 @@ pub fn content_security_policy() -> &'static str {
 pub struct Facts {
     pub started: Millis,
     pub group: String,
+    /// As it is configured: until the state is known, which says it whole.
     pub source: String,
     pub destination: String,
     pub host: String,
@@ -43,7 +45,7 @@ pub fn status(telemetry: &Telemetry, facts: &Facts, history: &History, verdict: 
         "now": now,
         "started": facts.started,
         "group": facts.group,
-        "source": facts.source,
+        "source": state.map_or(&facts.source, |state| &state.source),
         "destination": facts.destination,
         "worker": live.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
         "host": facts.host,
@@ -56,7 +58,7 @@ pub fn status(telemetry: &Telemetry, facts: &Facts, history: &History, verdict: 
         "backlog_packs": number(&metrics.backlog),
         "totals": state.map_or_else(Totals::default, |state| state.totals),
         "history": history,
-        "shards": state.map(|state| shards(state, &live.behind)).unwrap_or_default(),
+        "shards": state.map(|state| shards(state, &live.reading)).unwrap_or_default(),
         "workers": state.map(|state| workers(state, &live, facts)).unwrap_or_default(),
         "partitions": live.recent.partitions(now),
         "rejections": live.recent.rejections(now),
@@ -74,13 +76,14 @@ struct Shard<'a> {
     committed: Option<Millis>,
 }
 
-fn shards(state: &Snapshot, behind: &BTreeMap<ShardId, u64>) -> Value {
+fn shards(state: &Snapshot, reading: &BTreeMap<ShardId, Reading>) -> Value {
+    let now = Instant::now();
     let shard = |(id, shard): (&ShardId, &ShardState)| {
         let shown = Shard {
             id,
             owner: shard.owner.as_ref(),
             position: shard.position.to_string(),
-            behind_ms: behind.get(id).copied(),
+            behind_ms: reading.get(id).and_then(|reading| reading.behind(now)),
             committed: shard.committed,
         };
         json!(shown)
@@ -118,7 +121,14 @@ mod tests {
         telemetry.joined(&worker(1));
         telemetry.read(&"a".into(), 1, 1, Some(7));
         let state = Arc::new(group());
-        telemetry.stands(Stands { state, shards: Some((2, 0)), oldest: None, waiting: None, flushing: None });
+        telemetry.stands(Stands {
+            state,
+            shards: Some((2, 0)),
+            oldest: None,
+            waiting: None,
+            flushing: None,
+            publishing: None,
+        });
         let facts = Facts {
             started: 1,
             group: "g".into(),

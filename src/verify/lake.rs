@@ -36,9 +36,18 @@ pub struct Found {
     pub others: BTreeMap<PackId, String>,
 }
 
-/// Looks at all objects of the lake. `wanted`: packs whose objects are to be found. `errors`: the error prefix.
-pub async fn find(storage: &Storage, wanted: &BTreeSet<&PackId>, errors: &str) -> Result<Found, VerifyError> {
-    let workers: BTreeSet<&WorkerId> = wanted.iter().map(|pack| &pack.worker).collect();
+impl Found {
+    pub fn of(&self, pack: &PackId) -> Vec<Object> {
+        self.objects.get(pack).map(|objects| objects.values().cloned().collect()).unwrap_or_default()
+    }
+}
+
+/// Looks at all objects of the lake. `wanted`: packs whose objects are to be found. `workers`: whose others are told.
+pub async fn find(
+    storage: &Storage,
+    wanted: &BTreeSet<&PackId>,
+    workers: &BTreeSet<&WorkerId>,
+) -> Result<Found, VerifyError> {
     let (mut found, mut looks) = (Found::default(), Vec::new());
     let state = Path::from("_firemain");
     let packed = |object: &ObjectMeta| {
@@ -49,7 +58,7 @@ pub async fn find(storage: &Storage, wanted: &BTreeSet<&PackId>, errors: &str) -
     for object in storage.list_only(&Path::default(), None, is_known).await? {
         let Some((pack, number)) = packed(&object) else { continue };
         if wanted.contains(&pack) {
-            let look = async move { look(storage, &object, errors).await.map(|object| (pack, number, object)) };
+            let look = async move { look(storage, &object).await.map(|object| (pack, number, object)) };
             looks.push(look.boxed());
         } else {
             found.others.insert(pack, object.location.to_string());
@@ -57,7 +66,9 @@ pub async fn find(storage: &Storage, wanted: &BTreeSet<&PackId>, errors: &str) -
     }
     let mut looks = futures::stream::iter(looks).buffer_unordered(LOOKS);
     while let Some((pack, number, object)) = looks.try_next().await? {
-        if let Some(twice) = found.objects.entry(pack).or_default().insert(number, object.clone()) {
+        let twice = found.objects.entry(pack).or_default().insert(number, object.clone());
+        // An error object is in two places while a replay moves it, or where that was killed in between.
+        if let Some(twice) = twice.filter(|twice| !twice.is_error || !object.is_error) {
             return Err(VerifyError::Twice(twice.key, object.key));
         }
     }
@@ -74,17 +85,20 @@ fn named(name: &str) -> Option<(PackId, u64)> {
     Some((pack, number.parse().ok()?))
 }
 
-async fn look(storage: &Storage, object: &ObjectMeta, errors: &str) -> Result<Object, VerifyError> {
+/// Whether a key is that of rejections: in the error prefix, whatever it was called then, or in what was replayed of it.
+pub fn is_error(key: &str) -> bool {
+    key.split('/').any(|segment| segment.starts_with("error="))
+}
+
+async fn look(storage: &Storage, object: &ObjectMeta) -> Result<Object, VerifyError> {
     let key = object.location.to_string();
-    // Those that were replayed are not in the error prefix any more.
-    let is_error = key.starts_with(&format!("{errors}/")) || key.starts_with("replayed/error=");
     let told = storage.attributes_of(&object.location).await?;
     let rows = told.and_then(|told| told.get(&Attribute::Metadata("rows".into()))?.parse().ok());
     let rows = match rows {
         Some(rows) => rows,
         None => count(storage, object).await?,
     };
-    Ok(Object { key, rows, is_error })
+    Ok(Object { is_error: is_error(&key), key, rows })
 }
 
 /// A store without metadata, such as a disk: the rows are counted.

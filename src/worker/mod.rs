@@ -57,7 +57,8 @@ use crate::telemetry::health::PULSE;
 pub const LONGEST_IDLE: Duration = Duration::from_secs(3);
 
 /// Joins the group and works until `stop` says so, or, when draining, until everything is committed and published.
-pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+/// What it did is added to `report`, whatever it ends by.
+pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>, report: &mut Report) -> Result<(), WorkerError> {
     let Settings { group, lease, snapshots_kept, about, .. } = &parts.settings;
     let (lease, kept, about) = (*lease, *snapshots_kept, about.clone());
     let joining = Joining { name: group, source: parts.source.id(), lease, kept, about };
@@ -67,7 +68,7 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
         // It owns nothing yet: if it has just become a member, it will be taken for dead.
         _ = stop.wait_for(|stop| *stop) => {
             info!("ended before it had joined");
-            return Ok(Report::default());
+            return Ok(());
         }
     };
     let states = parts.table_states();
@@ -77,7 +78,10 @@ pub async fn run(parts: Parts, mut stop: watch::Receiver<bool>) -> Result<Report
     }
     info!(worker = %group.id(), group = parts.settings.group, source = parts.source.id(), "joined");
     parts.telemetry.joined(group.id());
-    Worker::new(parts, states, group).run(stop).await
+    let mut worker = Worker::new(parts, states, group);
+    let ended = worker.run(stop).await;
+    *report += worker.report;
+    ended
 }
 
 /// What a task beside the loop came to.
@@ -118,8 +122,8 @@ struct Worker {
     flushes: u64,
     /// When the flushes under way began.
     flushes_began: VecDeque<Instant>,
-    /// Of each flush that is not visible yet, the arrival of its oldest record.
-    in_flight: BTreeMap<u64, Millis>,
+    /// Of each flush that is not visible yet, when it began and the arrival of its oldest record.
+    in_flight: BTreeMap<u64, (Instant, Millis)>,
     report: Report,
 }
 
@@ -171,7 +175,7 @@ impl Worker {
         }
     }
 
-    async fn run(mut self, stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+    async fn run(&mut self, stop: watch::Receiver<bool>) -> Result<(), WorkerError> {
         match self.work(stop).await {
             Ok(()) => self.finish().await,
             // What was read before is good: it is delivered, and whoever comes next need not wait for a lease.
@@ -230,6 +234,9 @@ impl Worker {
         for (id, shard) in &owned {
             if let Some(tenure) = self.shards.take_up(id, &shard.position, view.head.number) {
                 info!(shard = %id, from = %shard.position, "reading");
+                if self.stream.is_some() {
+                    self.telemetry.reading(id);
+                }
                 self.readers.start(&self.parts.source, id, tenure, shard.position.clone());
             }
         }
@@ -239,7 +246,7 @@ impl Worker {
         }
         if let Some(first) = view.done.first().filter(|_| is_first && self.parts.source.ends()) {
             let files = view.done.len();
-            info!(files, %first, "read to their end before, and not again: another --group would deliver them once more");
+            info!(files, %first, "read to their end before, and not again: each group reads a file once");
         }
         if owned.is_empty() {
             self.parts.storage.patience.relax(self.parts.settings.stuck_after);
@@ -378,7 +385,7 @@ impl Worker {
         }
         debug!(pack = %id, ?reason, partitions = taken.partitions.len(), events = taken.counts.events, "flush");
         let (published, expired) = (std::mem::take(&mut self.published), std::mem::take(&mut self.expired));
-        self.in_flight.extend(taken.oldest_arrival.map(|arrival| (self.flushes, arrival)));
+        self.in_flight.extend(taken.oldest_arrival.map(|arrival| (self.flushes, (Instant::now(), arrival))));
         let tables = taken.partitions.iter().filter_map(|(partition, _)| self.table_state(partition)).collect();
         let now = Some(self.parts.storage.clock.now());
         let commit = Commit { moves, pack: None, counts: taken.counts, published, give_up, expired, tables, now };
@@ -473,7 +480,7 @@ impl Worker {
     }
 
     /// Commits what is buffered, gives everything up, publishes, clears and leaves.
-    async fn finish(mut self) -> Result<Report, WorkerError> {
+    async fn finish(&mut self) -> Result<(), WorkerError> {
         self.telemetry.ending();
         // What is read and not yet buffered is left to the next worker: it takes as long to decode as to read again.
         self.readers.stop();
@@ -493,6 +500,6 @@ impl Worker {
         self.published.extend(self.registering.finish().await);
         self.group.leave(std::mem::take(&mut self.published)).await?;
         info!(worker = %self.group.id(), "left the group: everything is committed and published");
-        Ok(self.report)
+        Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! What a worker is made of, and what comes of it.
 
 use std::collections::BTreeMap;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,4 +101,14 @@ pub struct Report {
     pub bytes: u64,
     /// Positions that the stream had trimmed before they were read on from: each may be a loss.
     pub expired: u64,
+}
+
+impl AddAssign for Report {
+    fn add_assign(&mut self, more: Self) {
+        self.counts += more.counts;
+        self.commits += more.commits;
+        self.objects += more.objects;
+        self.bytes += more.bytes;
+        self.expired += more.expired;
+    }
 }

@@ -34,7 +34,7 @@ impl Worker {
         metrics.buffered.set(Some((self.budget.rows() + self.budget.packed()) as f64));
         metrics.backlog.set(Some(self.group.seen().packs.len() as f64));
         metrics.unregistered.set(self.parts.registrar.as_ref().map(|registrar| registrar.backlog().0 as f64));
-        let waiting = self.in_flight.values().copied().chain(self.buffers.oldest_arrival());
+        let waiting = self.in_flight.values().map(|(_, arrival)| *arrival).chain(self.buffers.oldest_arrival());
         let shards = self.view.as_ref().map(|view| {
             let listed = view.shards.iter().map(|shard| &shard.id).collect();
             let owned = self.shards.len();
@@ -46,6 +46,7 @@ impl Worker {
             oldest: waiting.min(),
             waiting: self.since,
             flushing: self.flushes_began.front().copied(),
+            publishing: self.in_flight.values().map(|(began, _)| *began).min(),
         });
     }
 

@@ -1,5 +1,6 @@
 //! Tests of the parts together: one binary, a module for each topic. They need Rust and nothing else.
 
+mod away;
 mod binary;
 mod check;
 mod commit;

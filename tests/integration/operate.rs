@@ -18,7 +18,7 @@ use crate::s3::{Instead, S3Server};
 
 const DESTINATION: &str = "s3://lake/logs";
 
-fn made(events: u64) -> (Vec<Made>, Totals) {
+pub fn made(events: u64) -> (Vec<Made>, Totals) {
     let plan = Plan { events, log_groups: 3, seed: 7, poison: 8, start: 1_711_083_600_000, span: 3_600_000 };
     let records: Vec<Made> = Generator::new(plan).collect();
     let mut totals = Totals::default();
@@ -27,7 +27,7 @@ fn made(events: u64) -> (Vec<Made>, Totals) {
 }
 
 /// A worker that runs until it is dropped.
-struct Running {
+pub struct Running {
     child: Child,
     address: SocketAddr,
     /// Its standard output.
@@ -35,7 +35,7 @@ struct Running {
 }
 
 impl Running {
-    fn start(env: &[(&str, &str)]) -> Self {
+    pub fn start(env: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
         command.args(["run", "--source", "kinesis://app-logs", "--destination", DESTINATION]).env_clear();
         command.envs(env.iter().copied()).envs([
@@ -58,7 +58,7 @@ impl Running {
     }
 
     /// The status and the body of an answer.
-    fn get(&self, path: &str) -> (u16, String) {
+    pub fn get(&self, path: &str) -> (u16, String) {
         let mut stream = TcpStream::connect(self.address).unwrap();
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
         let mut answer = String::new();
@@ -67,7 +67,7 @@ impl Running {
         (head[9..12].parse().unwrap(), body.to_owned())
     }
 
-    fn until(&self, path: &str, what: &str, good: impl Fn(u16, &str) -> bool) -> String {
+    pub fn until(&self, path: &str, what: &str, good: impl Fn(u16, &str) -> bool) -> String {
         let end = Instant::now() + Duration::from_secs(30);
         loop {
             let (status, body) = self.get(path);
@@ -79,7 +79,7 @@ impl Running {
         }
     }
 
-    async fn health(&self, more: &[&str]) -> std::process::Output {
+    pub async fn health(&self, more: &[&str]) -> std::process::Output {
         let address = self.address.to_string();
         firemain(&[&["health", "--address", &address], more].concat(), &[]).await
     }

@@ -181,12 +181,13 @@ async fn one_process(world: &World, process: &Process) {
 
 /// As the service does it: a worker that was taken for dead is followed by a new one.
 async fn live(world: &World, process: &Process) -> Result<Report, WorkerError> {
+    let mut report = Report::default();
     loop {
         let parts = world.parts(process).await?;
-        match worker::run(parts, process.stop.subscribe()).await {
-            Err(error) if error.is_fenced() && *process.stop.borrow() => return Ok(Report::default()),
+        match worker::run(parts, process.stop.subscribe(), &mut report).await {
+            Err(error) if error.is_fenced() && *process.stop.borrow() => return Ok(report),
             Err(error) if error.is_fenced() => {}
-            ended => return ended,
+            ended => return ended.map(|()| report),
         }
     }
 }

@@ -84,7 +84,7 @@ impl Service {
 fn error(action: &'static str, code: &str) -> ApiError {
     let verdict = if code == UNKNOWN { Verdict::Refused } else { Verdict::Transient };
     let (code, message) = (Some(code.to_owned()), None);
-    ApiError { action, text: format!("{code:?}"), code, message, verdict }
+    ApiError { text: format!("{code:?}"), code, message, verdict, ..ApiError::passing(action, "") }
 }
 
 #[async_trait]

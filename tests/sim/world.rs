@@ -17,6 +17,7 @@ use firemain::retry::Patience;
 use firemain::source::kinesis::{KinesisSource, Limits};
 use firemain::source::{ReadAhead, SourceError};
 use firemain::table::tabulate::Tabulator;
+use firemain::telemetry::Telemetry;
 use firemain::worker::compute::Compute;
 use firemain::worker::{Parts, Settings};
 use object_store::ObjectStore;
@@ -161,7 +162,16 @@ impl World {
         let patience = Patience::default();
         let service = Arc::new(Service::new(&self.stream, &process.chance, &process.line, process.weather.clone()));
         let (clock, start) = (process.clock.clone(), self.plan.start);
-        let source = KinesisSource::over(service, "sim", start, &clock, &patience, ReadAhead::new(64 << 20)).await?;
+        let source = KinesisSource::over(
+            service,
+            "sim",
+            start,
+            &clock,
+            &patience,
+            &Telemetry::default(),
+            ReadAhead::new(64 << 20),
+        )
+        .await?;
         let source = if self.plan.fan_out { source.fan_out(&Consumer::Name("sim".into())).await? } else { source };
         let limits = Limits {
             between_calls: Duration::from_secs(1),

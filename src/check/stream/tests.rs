@@ -10,7 +10,7 @@ const ARN: &str = "arn:aws:kinesis:eu-west-1:123456789012:stream/app-logs";
 const KEY: &str = "arn:aws:kms:eu-west-1:123456789012:key/k";
 
 fn error(action: &'static str, code: &str, verdict: Verdict, text: &str) -> ApiError {
-    ApiError { action, code: Some(code.to_owned()), message: None, verdict, text: text.to_owned() }
+    ApiError { code: Some(code.to_owned()), verdict, ..ApiError::passing(action, text) }
 }
 
 fn denied(action: &'static str) -> ApiError {

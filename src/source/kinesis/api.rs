@@ -33,8 +33,8 @@ pub struct Api {
 }
 
 impl Api {
-    pub fn new(calls: Arc<dyn Calls>, name: &str, clock: &Clock, patience: &Patience) -> Self {
-        let telemetry = Telemetry::default();
+    pub fn new(calls: Arc<dyn Calls>, name: &str, clock: &Clock, patience: &Patience, telemetry: &Telemetry) -> Self {
+        let telemetry = telemetry.clone();
         Self { calls, name: name.into(), telemetry, clock: clock.clone(), patience: patience.clone() }
     }
 
@@ -48,6 +48,16 @@ impl Api {
         Retry::new(&self.clock, &self.patience, format!("{call} of stream {}", self.name))
     }
 
+    /// Counts what failed.
+    pub fn count(&self, error: &ApiError) {
+        self.telemetry.metrics().stream_errors.add(error.kind, 1);
+    }
+
+    async fn again(&self, retry: &mut Retry, error: &ApiError) -> Result<(), SourceError> {
+        self.count(error);
+        again(retry, error).await
+    }
+
     /// The stream's ARN.
     pub async fn describe(&self) -> Result<String, SourceError> {
         let mut retry = self.retry("DescribeStreamSummary");
@@ -57,7 +67,7 @@ impl Api {
                     retry.recovered();
                     return Ok(arn);
                 }
-                Err(error) => again(&mut retry, &error).await?,
+                Err(error) => self.again(&mut retry, &error).await?,
             }
         }
     }
@@ -80,14 +90,14 @@ impl Api {
                 }
                 Ok(found) => {
                     let text = format!("consumer {} is {}, not ACTIVE", found.arn, found.status);
-                    again(&mut describing, &ApiError::passing("DescribeStreamConsumer", text)).await?;
+                    self.again(&mut describing, &ApiError::passing("DescribeStreamConsumer", text)).await?;
                 }
                 Err(error) => match consumer {
                     Consumer::Name(name) if error.has_code("ResourceNotFoundException") => {
                         let passing = start.elapsed() < SOON_ACTIVE;
                         self.register(stream_arn, name, &mut registering, passing).await?;
                     }
-                    _ => again(&mut describing, &error).await?,
+                    _ => self.again(&mut describing, &error).await?,
                 },
             }
         }
@@ -117,9 +127,9 @@ impl Api {
                     error.text
                 );
                 let verdict = if passing { Verdict::Transient } else { Verdict::Refused };
-                again(retry, &ApiError { verdict, text, ..error }).await?;
+                self.again(retry, &ApiError { verdict, text, ..error }).await?;
             }
-            Err(error) => again(retry, &error).await?,
+            Err(error) => self.again(retry, &error).await?,
         }
         Ok(())
     }
@@ -142,7 +152,7 @@ impl Api {
                     if error.has_code("ExpiredNextTokenException") {
                         (shards, token) = (Vec::new(), None);
                     }
-                    again(&mut retry, &error).await?;
+                    self.again(&mut retry, &error).await?;
                 }
             }
         }

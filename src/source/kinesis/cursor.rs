@@ -115,6 +115,7 @@ impl Cursor {
     /// Takes an answer in, and what of the hold its records need; no await in here, so that it is taken in whole or not
     /// at all.
     pub fn accept(&mut self, answer: Answer, mut hold: Hold) -> Result<Accepted, SourceError> {
+        self.api.telemetry.heard(&self.shard);
         let (count, since) = (answer.records.len(), self.start());
         let records = answer.records.into_iter().map(|record| self.record(record));
         let mut records = records.collect::<Result<Vec<Record>, _>>()?;
@@ -162,8 +163,9 @@ impl Cursor {
         Ok(true)
     }
 
-    /// Counts what is throttled.
+    /// Counts what failed.
     pub fn count(&self, error: &ApiError) {
+        self.api.count(error);
         self.api.telemetry.metrics().throttled.add(u64::from(error.is_throttled()));
     }
 

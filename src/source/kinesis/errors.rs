@@ -19,6 +19,10 @@ pub struct ApiError {
     /// What the service says beside it.
     pub message: Option<String>,
     pub verdict: Verdict,
+    /// What went wrong, in one word: for counting, one of [`STREAM_KINDS`].
+    ///
+    /// [`STREAM_KINDS`]: crate::telemetry::metrics::STREAM_KINDS
+    pub kind: &'static str,
     /// One line for a person: what was refused and what to do about it, or else what happened.
     pub text: String,
 }
@@ -30,14 +34,12 @@ impl ApiError {
 
     /// Whether there were too many calls, or too much was read.
     pub fn is_throttled(&self) -> bool {
-        let codes = ["ProvisionedThroughputExceededException", "LimitExceededException", "KMSThrottlingException"];
-        codes.iter().any(|code| self.has_code(code))
-            || self.code.as_deref().is_some_and(|code| code.contains("Throttl"))
+        self.code.as_deref().is_some_and(is_throttling)
     }
 
     /// What went wrong with a call that the service has not refused: it can heal by itself.
     pub fn passing(action: &'static str, text: impl Into<String>) -> Self {
-        Self { action, code: None, message: None, verdict: Verdict::Transient, text: text.into() }
+        Self { action, code: None, message: None, verdict: Verdict::Transient, kind: "server", text: text.into() }
     }
 }
 
@@ -95,7 +97,31 @@ where
         None => advice(action, region, code.as_deref(), status),
     };
     let text = advice.map_or(detail.clone(), |advice| format!("{advice} ({detail})"));
-    ApiError { action, code, message, verdict, text }
+    let kind = match credentials {
+        Some(_) => "credentials",
+        None => kind(code.as_deref(), status, verdict, error),
+    };
+    ApiError { action, code, message, verdict, kind, text }
+}
+
+fn kind<E, R>(code: Option<&str>, status: Option<u16>, verdict: Verdict, error: &SdkError<E, R>) -> &'static str {
+    let timed_out = matches!(error, SdkError::TimeoutError(_))
+        || matches!(error, SdkError::DispatchFailure(failure) if failure.is_timeout());
+    match (code, status, verdict) {
+        (Some(code), ..) if is_throttling(code) => "throttled",
+        (_, Some(429), _) => "throttled",
+        (Some(code), ..) if code.contains("AccessDenied") => "denied",
+        (_, Some(401 | 403), _) => "denied",
+        (_, _, Verdict::Refused) => "refused",
+        (_, None, _) if timed_out => "timeout",
+        (_, None, _) => "connection",
+        (_, Some(408), _) => "timeout",
+        _ => "server",
+    }
+}
+
+fn is_throttling(code: &str) -> bool {
+    ["ProvisionedThroughputExceededException", "LimitExceededException"].contains(&code) || code.contains("Throttl")
 }
 
 /// What an answer lets its caller do. No answer at all (timeouts, connections, TLS) can heal by itself.

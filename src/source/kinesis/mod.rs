@@ -56,13 +56,14 @@ impl KinesisSource {
         aws: &Aws,
         clock: &Clock,
         patience: &Patience,
+        telemetry: &Telemetry,
         read_ahead: ReadAhead,
         idle: Duration,
     ) -> Result<Self, SourceError> {
         let service = Service::new(aws, &config.stream);
         let name = service.name.clone();
         let limits = Limits { idle, ..Limits::default() };
-        let source = Self::over(Arc::new(service), &name, config.start, clock, patience, read_ahead).await?;
+        let source = Self::over(Arc::new(service), &name, config.start, clock, patience, telemetry, read_ahead).await?;
         let source = source.with_limits(limits);
         match &config.mode {
             Mode::Polling => Ok(source),
@@ -77,9 +78,10 @@ impl KinesisSource {
         start: Start,
         clock: &Clock,
         patience: &Patience,
+        telemetry: &Telemetry,
         read_ahead: ReadAhead,
     ) -> Result<Self, SourceError> {
-        let api = Api::new(calls, name, clock, patience);
+        let api = Api::new(calls, name, clock, patience, telemetry);
         let arn = api.describe().await?;
         let start = match start {
             Start::TrimHorizon => Position::TrimHorizon,
@@ -106,12 +108,6 @@ impl KinesisSource {
         }
         let consumer = self.api.consumer(&self.arn, consumer).await?;
         Ok(Self { consumer: Some(consumer.into()), ..self })
-    }
-
-    /// The same, telling of calls that are throttled.
-    pub fn telling(mut self, telemetry: &Telemetry) -> Self {
-        self.api.telemetry = telemetry.clone();
-        self
     }
 
     /// Other limits than those of the service: for servers that have others.

@@ -52,7 +52,9 @@ async fn connect_in(
     let config = KinesisConfig { stream: stream.to_owned(), start, mode, payloads: Payloads::Envelopes };
     let (clock, read_ahead) = (Clock::system(), ReadAhead::new(64 << 20));
     let aws = aws(endpoint).await;
-    let source = KinesisSource::connect(&config, &aws, &clock, patience, read_ahead, Duration::ZERO).await?;
+    let source =
+        KinesisSource::connect(&config, &aws, &clock, patience, &Telemetry::default(), read_ahead, Duration::ZERO)
+            .await?;
     Ok(source.with_limits(quick()))
 }
 

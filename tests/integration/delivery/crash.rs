@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use firemain::worker::{Parts, Report, WorkerError, run};
+use firemain::worker::{Parts, Report, WorkerError};
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use rand::rngs::StdRng;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
-use super::{LEASE, never, parts};
+use super::{LEASE, never, parts, run};
 use crate::support::faults::{Call, Fault, Faulty, Recording, When, at};
 
 /// A request that no run of this stream makes.

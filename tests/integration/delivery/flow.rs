@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use firemain::source::SourceError;
-use firemain::worker::{Report, run};
+use firemain::worker::Report;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::sync::watch;
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::lake::Lake;
 use super::script::{ScriptedSource, closed, open, payload};
-use super::{LEASE, never, parts};
+use super::{LEASE, never, parts, run};
 use crate::support::faults::{Fault, Faulty};
 
 #[tokio::test(start_paused = true)]

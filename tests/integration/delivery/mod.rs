@@ -1,5 +1,6 @@
 //! The whole worker, from a source to the lake, on paused time: a scripted source, a store in memory, faults between.
 
+mod books;
 mod crash;
 mod flow;
 mod lake;
@@ -21,7 +22,7 @@ use firemain::partition::KeyLimits;
 use firemain::retry::Patience;
 use firemain::table::tabulate::Tabulator;
 use firemain::worker::compute::Compute;
-use firemain::worker::{Parts, Settings};
+use firemain::worker::{self, Parts, Report, Settings, WorkerError};
 use object_store::ObjectStore;
 use tokio::sync::watch;
 
@@ -70,6 +71,13 @@ fn parts(source: &ScriptedSource, store: Arc<dyn ObjectStore>, drain: bool) -> P
         telemetry: firemain::telemetry::Telemetry::default(),
         settings,
     }
+}
+
+/// A worker's life, and what it did.
+async fn run(parts: Parts, stop: watch::Receiver<bool>) -> Result<Report, WorkerError> {
+    let mut report = Report::default();
+    worker::run(parts, stop, &mut report).await?;
+    Ok(report)
 }
 
 /// A stop signal that never comes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use firemain::catalog::{Added, Catalog, CatalogError, NewPartition, Registrar};
 use firemain::clock::Clock;
-use firemain::worker::{Parts, run};
+use firemain::worker::Parts;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::sync::watch;
@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::lake::Lake;
 use super::script::{ScriptedSource, open, payload};
-use super::{LEASE, never, parts};
+use super::{LEASE, never, parts, run};
 
 /// A catalogue that answers only while it is up, and what it knows.
 #[derive(Debug, Default)]

@@ -5,14 +5,13 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use firemain::worker::run;
 use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::script::{ScriptedSource, open, payload};
-use super::{never, parts};
+use super::{never, parts, run};
 use crate::support::faults::{Effect, Recording, Verb};
 
 /// Requests of so many idle workers in ten minutes, by verb and folder.

@@ -286,7 +286,10 @@ async fn seconds_between_two_events_end_no_subscription() {
     let config =
         KinesisConfig { stream: "s".into(), start: Start::TrimHorizon, mode: mode(), payloads: Payloads::Envelopes };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(64 << 20));
-    let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead, Duration::ZERO).await.unwrap();
+    let source =
+        KinesisSource::connect(&config, &aws, &clock, &patience, &Telemetry::default(), read_ahead, Duration::ZERO)
+            .await
+            .unwrap();
     let mut reader = source.open(&"shardId-000000000000".into(), &Position::TrimHorizon).await.unwrap();
     assert_eq!(read_on(&mut reader).await.0, ["1", "2"]);
     assert_eq!(begun(&server).len(), 1);

@@ -72,7 +72,16 @@ async fn subscribing(standin: &Standin, lasting: Duration) -> (KinesisSource, Ar
     let service = Service::new(&aws(&standin.endpoint).await, "s");
     let (begun, [blind, full, looked_at]) = (Mutex::default(), [const { AtomicBool::new(false) }; 3]);
     let calls = Arc::new(Recording { service, begun, blind, full, looked_at });
-    let source = KinesisSource::over(Arc::clone(&calls) as _, "s", Start::TrimHorizon, &clock, &patience, read_ahead);
+    let telemetry = Telemetry::default();
+    let source = KinesisSource::over(
+        Arc::clone(&calls) as _,
+        "s",
+        Start::TrimHorizon,
+        &clock,
+        &patience,
+        &telemetry,
+        read_ahead,
+    );
     let source = source.await.unwrap().with_limits(Limits { subscription: lasting, ..quick() });
     (source.fan_out(&consumer()).await.unwrap(), calls)
 }

@@ -360,7 +360,8 @@ async fn a_shard_that_fails_holds_nothing_while_it_waits() {
     };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(1 << 20));
     let aws = aws(&server.url).await;
-    let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead, Duration::ZERO);
+    let telemetry = Telemetry::default();
+    let source = KinesisSource::connect(&config, &aws, &clock, &patience, &telemetry, read_ahead, Duration::ZERO);
     let source = source.await.unwrap().with_limits(quick());
     let mut bad = source.open(&"shardId-000000000001".into(), &Position::TrimHorizon).await.unwrap();
     let bad = tokio::spawn(async move { bad.next().await });
@@ -399,7 +400,9 @@ async fn lost_credentials_are_a_refusal() {
     };
     let (clock, patience) = (Clock::system(), Patience::default());
     let read_ahead = ReadAhead::new(1 << 20);
-    let connected = KinesisSource::connect(&config, &without, &clock, &patience, read_ahead, Duration::ZERO);
+    let telemetry = Telemetry::default();
+    let connected =
+        KinesisSource::connect(&config, &without, &clock, &patience, &telemetry, read_ahead, Duration::ZERO);
     let connected = tokio::time::timeout(Duration::from_secs(10), connected).await.expect("not tried for ever");
     assert!(connected.unwrap_err().to_string().contains("credentials"));
 }

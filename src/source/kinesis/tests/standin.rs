@@ -256,7 +256,9 @@ async fn large_answers_are_cut_and_memory_is_accounted_for() {
     };
     let (clock, patience, read_ahead) = (Clock::system(), Patience::default(), ReadAhead::new(budget));
     let aws = aws(&standin.endpoint).await;
-    let source = KinesisSource::connect(&config, &aws, &clock, &patience, read_ahead.clone(), Duration::ZERO);
+    let telemetry = Telemetry::default();
+    let source =
+        KinesisSource::connect(&config, &aws, &clock, &patience, &telemetry, read_ahead.clone(), Duration::ZERO);
     let limits = Limits { call_records: 10, ..quick() };
     let source = source.await.unwrap().with_limits(limits);
     let mut reader = source.open(&shard(0), &Position::TrimHorizon).await.unwrap();
