@@ -12,6 +12,7 @@ from masking import masked
 from operating import replayed
 from producers import by_the_producer_library, without_envelopes
 from report import Report
+from runbook import runbook
 from scenarios import (drained, idle, killed, killed_before_commit, latest, split_before, split_while_away, subscribed,
                        three_groups)
 from servers import Case, Servers, end, processes
@@ -58,7 +59,8 @@ def main():
              "Glue, killed before": glue_killed,
              "schema evolution": evolved,
              "replay": lambda case: replayed(case, options.kills // 2),
-             "check": checked}
+             "check": checked,
+             "runbook": runbook}
     for number in range(1, options.crew + 1):
         cases[f"crew {number}"] = lambda case, name=f"crew-{number}": crew(case, name)
     cases["kill -9"] = lambda case: killed(case, options.kills)
