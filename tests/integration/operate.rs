@@ -133,6 +133,34 @@ async fn a_worker_that_runs_tells_how_it_does() {
     assert_eq!(events, totals.events);
 }
 
+/// Some never say what they want, some ask for the page again and again and never read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stall_stand_in_nobodys_way() {
+    let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
+    kinesis.create("app-logs", 1).await;
+    let worker = Running::start(&environment(&s3, &kinesis));
+    let mut stalled = Vec::new();
+    for number in 0..160 {
+        let mut stream = TcpStream::connect(worker.address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let said =
+            if number % 2 == 0 { "GET / HTTP/1.1\r\nHost: lo" } else { "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" };
+        // One that does not read takes no more at some time, or is closed.
+        for _ in 0..if number % 2 == 0 { 1 } else { 1000 } {
+            if stream.write_all(said.as_bytes()).is_err() {
+                break;
+            }
+        }
+        stalled.push(stream);
+    }
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let output = worker.health(&[]).await;
+        assert!(output.status.success(), "after {:?}: {}", begun.elapsed(), last_line(&output));
+    }
+    drop(stalled);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_commit_turns_unhealthy_and_well_again() {
     let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
