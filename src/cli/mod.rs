@@ -29,6 +29,7 @@ use self::output::print;
 use crate::config::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use crate::config::{self, Loaded, Needs, keys};
 use crate::service;
+use crate::inspect::shown::escaped;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
 #[derive(Debug, Parser)]
@@ -195,7 +196,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.message.lines() {
-                eprintln!("firemain: {line}");
+                eprintln!("firemain: {}", escaped(line));
             }
             ExitCode::from(failure.code)
         }

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
-use crate::inspect::shown::escaped_json;
+use crate::inspect::shown::{escaped, escaped_json};
 
 /// In what form a command prints what it found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -56,7 +56,7 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A cell of a [`table`].
+/// A cell of a [`table`]. Nothing in it can steer a terminal: hosts, shards and errors are whatever somebody wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -65,13 +65,13 @@ pub struct Cell {
 
 impl Cell {
     pub fn painted(style: Style, text: impl Into<String>) -> Self {
-        Self { text: text.into(), style }
+        Self { text: escaped(&text.into()), style }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: Style::new() }
+        Self::painted(Style::new(), text)
     }
 }
 
@@ -210,3 +210,10 @@ mod tests {
         assert_eq!(rows(Some(37)).row(&cells), whole, "too narrow");
     }
 }
+    #[test]
+    fn a_cell_cannot_steer_a_terminal() {
+        let rows = [["\u{1b}]0;pwned\u{7}\u{1b}[2J".into(), Cell::painted(BAD, "a\nb")]];
+        let text = anstream::adapter::strip_str(&table([Column::left("host"), Column::left("what")], rows)).to_string();
+        assert_eq!(text.lines().last(), Some(r"\u{1b}]0;pwned\u{7}\u{1b}[2J  a\nb"));
+    }
+
