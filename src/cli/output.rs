@@ -1,7 +1,7 @@
 //! What commands print: columns for a person, JSON for a program. Colours are for terminals, and for those who do not
 //! refuse them (`NO_COLOR`, <https://no-color.org>).
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
@@ -35,6 +35,19 @@ pub fn print(text: &str) -> Result<(), Failure> {
 pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value).expect("plain values are always JSON");
     print(&format!("{}\n", escaped_json(&text)))
+}
+
+/// Writes a text in the place of the one before: on a terminal the screen is cleared first, colours or not. Elsewhere it
+/// stands below that, between a heading and an empty line.
+pub fn print_anew(heading: &str, text: &str) -> Result<(), Failure> {
+    // A terminal of this kind knows no control sequences.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    if is_dumb || !std::io::stdout().is_terminal() {
+        return print(&format!("{heading}\n{text}\n"));
+    }
+    // Past what takes colours out, which would take this out too.
+    unless_closed(std::io::stdout().lock().write_all(b"\x1b[H\x1b[2J"))?;
+    print(text)
 }
 
 /// `None` when the reader of standard output has gone: it has seen enough, which is no failure.
@@ -198,6 +211,13 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_cannot_steer_a_terminal() {
+        let rows = [["\u{1b}]0;pwned\u{7}\u{1b}[2J".into(), Cell::painted(BAD, "a\nb")]];
+        let text = anstream::adapter::strip_str(&table([Column::left("host"), Column::left("what")], rows)).to_string();
+        assert_eq!(text.lines().last(), Some(r"\u{1b}]0;pwned\u{7}\u{1b}[2J  a\nb"));
+    }
+
+    #[test]
     fn the_last_column_goes_on_below_its_beginning() {
         let rows = |line| Rows { columns: [Column::left("a"), Column::left("what")], widths: [6, 4], line };
         let cells = ["ok".into(), "one two three, four-and-twenty five six".into()];
@@ -210,10 +230,3 @@ mod tests {
         assert_eq!(rows(Some(37)).row(&cells), whole, "too narrow");
     }
 }
-    #[test]
-    fn a_cell_cannot_steer_a_terminal() {
-        let rows = [["\u{1b}]0;pwned\u{7}\u{1b}[2J".into(), Cell::painted(BAD, "a\nb")]];
-        let text = anstream::adapter::strip_str(&table([Column::left("host"), Column::left("what")], rows)).to_string();
-        assert_eq!(text.lines().last(), Some(r"\u{1b}]0;pwned\u{7}\u{1b}[2J  a\nb"));
-    }
-

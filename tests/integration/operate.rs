@@ -208,6 +208,14 @@ async fn status_says_what_is_wrong_by_its_exit_code_too() {
     assert!(said["shards"].as_array().unwrap().iter().all(|shard| shard["millis_behind"] == 0), "{said}");
     assert!(said["shards"][0]["committed_age"].as_i64().unwrap() < 60_000, "{said}");
 
+    // Without a stream nobody knows how far it is behind, and that is said.
+    let unknown = firemain(&["status", "--destination", DESTINATION, "--output", "json"], &env).await;
+    let said: Value = serde_json::from_slice(&unknown.stdout).unwrap();
+    assert_eq!((unknown.status.code(), &said["notes"]), (Some(0), &json!([{"note": "lag_not_looked_at"}])), "{said}");
+    let unknown = firemain(&["status", "--destination", DESTINATION], &env).await;
+    let told = String::from_utf8_lossy(&unknown.stdout).into_owned();
+    assert!(told.contains("lag not looked at: ") && told.ends_with("all else is well\n"), "{told}");
+
     drop(worker);
     kinesis.put("app-logs", &made(500).0).await;
     tokio::time::sleep(Duration::from_secs(4)).await;
