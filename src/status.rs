@@ -16,6 +16,7 @@ use crate::commit::snapshot::{ShardState, Snapshot, Totals};
 use crate::commit::storage::Storage;
 use crate::event::{Millis, ShardId};
 use crate::position::Position;
+use crate::replay;
 use crate::retry::GaveUp;
 use crate::source::{Source, SourceError};
 
@@ -42,6 +43,8 @@ pub struct Status {
     pub totals: Totals,
     /// What is wrong; nothing when all is well.
     pub problems: Vec<Problem>,
+    /// What one should know, and need not be woken for.
+    pub notes: Vec<Note>,
 }
 
 #[derive(Debug, Serialize)]
@@ -86,6 +89,11 @@ pub enum Problem {
         group: String,
     },
     NoLiveWorker,
+    /// What a replay has left that is no longer alive: objects that it owns, and packs that are not published.
+    UnfinishedReplay {
+        objects: u64,
+        packs: u64,
+    },
     OldPack {
         id: String,
         age: Millis,
@@ -114,6 +122,11 @@ impl fmt::Display for Problem {
             Self::NoLiveWorker => {
                 f.write_str("no worker shows a sign of life: nothing is delivered until one is started")
             }
+            Self::UnfinishedReplay { objects, packs } => write!(
+                f,
+                "no replay is running, and of the last one {objects} objects and {packs} packs wait: run `firemain replay` \
+                 again, it goes on from there"
+            ),
             Self::OldPack { id, age } => {
                 write!(f, "pack {id} is committed for {} and not published: its publisher's log says why", span(*age))
             }
@@ -122,6 +135,35 @@ impl fmt::Display for Problem {
                 write!(f, "{shard} is {behind} behind: its oldest record that is not delivered has waited for so long")
             }
             Self::Unknown { shard, why } => write!(f, "how far {shard} is behind can't be told: {why}"),
+        }
+    }
+}
+
+/// Something that a person should know; it does not fail anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "note", rename_all = "snake_case")]
+pub enum Note {
+    /// How far shards are behind is not known.
+    LagNotLookedAt,
+    /// As it is most of the time.
+    NoReplay,
+    /// It has happened: nothing that is done now brings it back.
+    Expired { positions: u64 },
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LagNotLookedAt => f.write_str(
+                "lag not looked at: the configuration names no stream; say `source.kinesis.stream`, or --source kinesis://NAME",
+            ),
+            Self::NoReplay => f.write_str("no replay is running"),
+            Self::Expired { positions: 1 } => {
+                f.write_str("1 position expired: what was on the stream in between is lost")
+            }
+            Self::Expired { positions } => {
+                write!(f, "{positions} positions expired: what was on the stream in between is lost")
+            }
         }
     }
 }
@@ -168,8 +210,8 @@ pub async fn look(
             Ok(heartbeats(storage, question.group).await?)
         })?;
     let lags = match (&state, source) {
-        (Some(state), Some(source)) => lags(state, source, storage).await,
-        _ => BTreeMap::new(),
+        (Some(state), Some(source)) => Some(lags(state, source, storage).await),
+        _ => None,
     };
     Ok(Status::of(state.as_ref(), &heartbeats, lags, question, storage.clock.now()))
 }
@@ -231,10 +273,11 @@ async fn lag(source: &dyn Source, id: &ShardId, shard: &ShardState, storage: &St
 }
 
 impl Status {
+    /// `lags`: `None` when nobody looked at them.
     fn of(
         state: Option<&Snapshot>,
         heartbeats: &BTreeMap<String, Heartbeat>,
-        lags: BTreeMap<ShardId, Lag>,
+        lags: Option<BTreeMap<ShardId, Lag>>,
         question: Question<'_>,
         now: Millis,
     ) -> Self {
@@ -252,8 +295,11 @@ impl Status {
                 packs,
                 totals,
                 problems,
+                notes: Vec::new(),
             };
         };
+        let is_looked_at = lags.is_some();
+        let lags = lags.unwrap_or_default();
         let shard = |(id, shard): (&ShardId, &ShardState)| ShardStatus {
             id: id.clone(),
             position: shard.position.clone(),
@@ -274,22 +320,58 @@ impl Status {
                 age: pack.committed.map(|at| now - at),
             })
             .collect();
-        let mut problems = Vec::new();
-        if !workers.iter().any(|worker| worker.alive && worker.member) {
+        let problems = problems(state, &workers, &packs, lags, question);
+        let notes = notes(state, &workers, is_looked_at, question);
+        let (source, snapshot, totals) = (state.source.clone(), state.number, state.totals);
+        Self { at: now, group, source, snapshot, shards, workers, packs, totals, problems, notes }
+    }
+}
+
+fn is_working(workers: &[WorkerStatus]) -> bool {
+    workers.iter().any(|worker| worker.alive && worker.member)
+}
+
+fn problems(
+    state: &Snapshot,
+    workers: &[WorkerStatus],
+    packs: &[PackStatus],
+    lags: BTreeMap<ShardId, Lag>,
+    question: Question<'_>,
+) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if !is_working(workers) {
+        if question.group == replay::GROUP {
+            // What it had to leave out, or let go of, nobody waits for.
+            let owned = state.shards.values().filter(|shard| shard.owner.is_some() && !shard.has_ended());
+            let (objects, packs) = (owned.count() as u64, packs.len() as u64);
+            problems.extend((objects + packs > 0).then_some(Problem::UnfinishedReplay { objects, packs }));
+        } else {
             problems.push(Problem::NoLiveWorker);
         }
-        let old = packs.iter().filter_map(|pack| Some((pack, pack.age.filter(|age| *age >= millis(OLD_PACK))?)));
-        problems.extend(old.map(|(pack, age)| Problem::OldPack { id: pack.id.clone(), age }));
-        problems.extend(lags.into_iter().filter_map(|(shard, lag)| match lag {
-            Ok(behind) if behind > question.max_lag.as_millis() as u64 => {
-                Some(Problem::Lag { shard, millis_behind: behind })
-            }
-            Ok(_) => None,
-            Err(why) => Some(Problem::Unknown { shard, why }),
-        }));
-        let (source, snapshot, totals) = (state.source.clone(), state.number, state.totals);
-        Self { at: now, group, source, snapshot, shards, workers, packs, totals, problems }
     }
+    let old = packs.iter().filter_map(|pack| Some((pack, pack.age.filter(|age| *age >= millis(OLD_PACK))?)));
+    problems.extend(old.map(|(pack, age)| Problem::OldPack { id: pack.id.clone(), age }));
+    problems.extend(lags.into_iter().filter_map(|(shard, lag)| match lag {
+        Ok(behind) if behind > question.max_lag.as_millis() as u64 => {
+            Some(Problem::Lag { shard, millis_behind: behind })
+        }
+        Ok(_) => None,
+        Err(why) => Some(Problem::Unknown { shard, why }),
+    }));
+    problems
+}
+
+fn notes(state: &Snapshot, workers: &[WorkerStatus], is_looked_at: bool, question: Question<'_>) -> Vec<Note> {
+    let mut notes = Vec::new();
+    if question.group == replay::GROUP {
+        // Its objects are no stream, that somebody could be behind of.
+        notes.extend((!is_working(workers)).then_some(Note::NoReplay));
+    } else if !is_looked_at {
+        notes.push(Note::LagNotLookedAt);
+    }
+    let positions = state.totals.expired;
+    notes.extend((positions > 0).then_some(Note::Expired { positions }));
+    notes
 }
 
 fn workers(
@@ -347,8 +429,8 @@ mod tests {
         state.packs.push(pack(&format!("{}-1", worker(1)), 1));
         state.packs[0].committed = Some(NOW - millis(OLD_PACK) + 1);
         let lags = BTreeMap::from([("a".into(), Ok(60_000)), ("b".into(), Ok(0))]);
-        let status = Status::of(Some(&state), &beats(&[(1, 30_999)]), lags, QUESTION, NOW);
-        assert_eq!(status.problems, []);
+        let status = Status::of(Some(&state), &beats(&[(1, 30_999)]), Some(lags), QUESTION, NOW);
+        assert_eq!((status.problems, status.notes), (vec![], vec![]));
         assert_eq!((status.workers[0].shards, status.shards[0].millis_behind), (2, Some(60_000)));
     }
 
@@ -359,7 +441,7 @@ mod tests {
         state.packs.push(pack(&id, 1));
         state.packs[0].committed = Some(NOW - millis(OLD_PACK));
         let lags = BTreeMap::from([("a".into(), Ok(60_001)), ("b".into(), Err("denied".to_owned()))]);
-        let status = Status::of(Some(&state), &beats(&[(1, 31_000), (2, 0)]), lags, QUESTION, NOW);
+        let status = Status::of(Some(&state), &beats(&[(1, 31_000), (2, 0)]), Some(lags), QUESTION, NOW);
         let wrong = [
             Problem::NoLiveWorker,
             Problem::OldPack { id, age: millis(OLD_PACK) },
@@ -367,8 +449,35 @@ mod tests {
             Problem::Unknown { shard: "b".into(), why: "denied".to_owned() },
         ];
         assert_eq!(status.problems, wrong, "one that beats and is no member is no worker of the group");
-        let none = Status::of(None, &beats(&[]), BTreeMap::new(), QUESTION, NOW);
+        let none = Status::of(None, &beats(&[]), None, QUESTION, NOW);
         assert_eq!(none.problems, [Problem::NoState { group: "g".to_owned() }]);
+    }
+
+    #[test]
+    fn what_was_not_looked_at_or_is_lost_is_noted_and_no_problem() {
+        let mut state = group();
+        state.totals.expired = 2;
+        let status = Status::of(Some(&state), &beats(&[(1, 0)]), None, QUESTION, NOW);
+        assert_eq!(status.problems, []);
+        assert_eq!(status.notes, [Note::LagNotLookedAt, Note::Expired { positions: 2 }]);
+        let lost = "2 positions expired: what was on the stream in between is lost";
+        assert_eq!(status.notes[1].to_string(), lost);
+    }
+
+    #[test]
+    fn no_replay_is_no_problem_unless_one_has_left_something() {
+        let replays = Question { group: replay::GROUP, ..QUESTION };
+        let of = |state: &Snapshot| Status::of(Some(state), &beats(&[]), None, replays, NOW);
+        let mut state = group();
+        let unfinished = state.shards.values().filter(|shard| shard.owner.is_some()).count() as u64;
+        assert!(unfinished > 0);
+        state.packs.push(pack(&format!("{}-1", worker(1)), 1));
+        assert_eq!(of(&state).problems, [Problem::UnfinishedReplay { objects: unfinished, packs: 1 }]);
+        state.packs.clear();
+        state.shards.values_mut().for_each(|shard| shard.owner = None);
+        assert_eq!((of(&state).problems, of(&state).notes), (vec![], vec![Note::NoReplay]));
+        let alive = Status::of(Some(&state), &beats(&[(1, 0)]), None, replays, NOW);
+        assert_eq!((alive.problems, alive.notes), (vec![], vec![]));
     }
 
     #[test]

@@ -100,7 +100,7 @@ fn of_task(answer: &Value) -> Task {
     let memory = limits["Memory"].as_u64().filter(|mebibytes| *mebibytes > 0);
     Task {
         memory: memory
-            .map(|mebibytes| Limit { bytes: mebibytes << 20, whose: "the ECS task, which its containers share" }),
+            .map(|mebibytes| Limit { bytes: mebibytes << 20, whose: "the ECS task, which its containers share," }),
         cpus: limits["CPU"].as_f64().filter(|cpus| *cpus > 0.0),
         on_fargate: answer["LaunchType"].as_str() == Some("FARGATE"),
     }

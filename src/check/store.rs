@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::join_all;
+use futures::stream::iter;
 use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
@@ -17,11 +18,12 @@ use super::aws::{NO_CREDENTIALS, Settings};
 use super::{Finding, Topic, action_in, bounded, local, silence, unreachable_because};
 use crate::clock::Clock;
 use crate::commit::log::PROBE;
-use crate::config::{Config, Destination};
+use crate::config::{Config, Destination, TableConfig};
 use crate::retry::Verdict;
 use crate::service;
 use crate::store::{self, Advice, OpenError};
-use crate::table::tables::Tables;
+use crate::table::LOG_EVENTS;
+use crate::table::tables::{OnMismatch, Tables};
 
 /// One thing that is done with objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,22 +62,35 @@ struct Place {
     needs: &'static [Step],
 }
 
-/// The places of a configuration. Of tables one is enough: nobody gives leave table by table.
+/// Places that are tried at once.
+const AT_ONCE: usize = 8;
+
+/// The places of a configuration: each table that rows may come into has its own, for leave may be given table by table.
 fn places(config: &Config, tables: &Tables) -> Vec<Place> {
     use Step::{Create, Delete, Get, List, Multipart, Overwrite, SecondCreate};
     let group = Path::from("_firemain").join(config.group.as_str());
-    let table = tables.iter().next().expect("the general one is there");
     let errors = &config.errors.prefix;
     let of_group = |name: &str, needs| Place { name: name.to_owned(), folder: group.clone().join(name), needs };
     // Errors may be delivered some folders deep.
     let below = |name: &str| Path::parse(name).expect("the configuration has checked it");
-    vec![
+    let of_table = |name: &str| Place { name: name.to_owned(), folder: below(name), needs: &[Overwrite, Multipart] };
+    let of_group = [
         of_group("state", &[Create, SecondCreate, List, Get, Delete]),
         of_group("staged", &[Overwrite, List, Get, Multipart, Delete]),
         of_group("workers", &[Create, SecondCreate, Overwrite, List, Delete]),
-        Place { name: table.name.to_string(), folder: below(&table.name), needs: &[Overwrite, Multipart] },
-        Place { name: errors.clone(), folder: below(errors), needs: &[Overwrite, Multipart] },
-    ]
+    ];
+    let tables = tables.iter().filter(|table| *table.name != *LOG_EVENTS || takes_others(config));
+    of_group.into_iter().chain(tables.map(|table| of_table(&table.name))).chain([of_table(errors)]).collect()
+}
+
+/// Whether a row may come into the table of all others: not when rules take every log group, and reject what does not match.
+fn takes_others(config: &Config) -> bool {
+    let is_everything = |glob: &String| !glob.is_empty() && glob.chars().all(|character| character == '*');
+    let Some(last) = config.tables.iter().position(|rule| rule.log_groups.iter().any(is_everything)) else {
+        return true;
+    };
+    let name = |rule: &TableConfig| rule.name.as_ref().unwrap_or(&rule.schema) == LOG_EVENTS;
+    config.tables[..=last].iter().any(|rule| rule.on_mismatch == OnMismatch::LogEvents || name(rule))
 }
 
 /// Objects that are there, or may be: they have to go again.
@@ -153,7 +168,8 @@ pub(super) async fn check(config: &Config, tables: &Tables, settings: &Settings,
         let text = format!("those of {}: the same stands in their way", names.join(", "));
         topic.tell("objects", Finding::not_checked(text));
     } else {
-        let tried = join_all(others.iter().map(attempt)).await;
+        let attempts: Vec<_> = others.iter().map(attempt).collect();
+        let tried: Vec<_> = iter(attempts).buffered(AT_ONCE).collect().await;
         others.iter().zip(&tried).for_each(|(place, tried)| topic.tell(subject(place), judged(place, tried)));
     }
     made.remove();

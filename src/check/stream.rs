@@ -209,7 +209,9 @@ async fn fan_out(service: &Service, named: &Consumer, stream_arn: Option<&str>, 
             (Finding::failed(format!("{arn} is no consumer of {of}: {advice}")), None)
         }
         (Consumer::Name(_), None) => {
-            (Finding::not_checked("the stream's ARN is not known, by which it is asked for"), None)
+            let text = "the stream's ARN is not known, by which it is asked for: see that kinesis:DescribeStreamConsumer is \
+                        allowed, and, where it is not registered yet, kinesis:RegisterStreamConsumer for the stream";
+            (Finding::not_checked(text), None)
         }
         (_, of) => {
             let answer = service.describe_consumer(of.unwrap_or_default(), named);

@@ -22,12 +22,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing::warn;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
 use self::output::print;
 use crate::config::layers::{Layer, Origin, SOURCE_URL, Setting, Value};
 use crate::config::{self, Loaded, Needs, keys};
+use crate::inspect::shown::escaped;
 use crate::service;
 
 /// CloudWatch Logs off a Kinesis data stream into S3, as partitioned Parquet or gzip JSON, exactly once.
@@ -195,7 +197,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             for line in failure.message.lines() {
-                eprintln!("firemain: {line}");
+                eprintln!("firemain: {}", escaped(line));
             }
             ExitCode::from(failure.code)
         }
@@ -229,19 +231,26 @@ fn dispatch(command: Command) -> Result<(), Failure> {
 }
 
 fn log_to_standard_error(cli: &Cli) {
-    let builder = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let filter = match (&cli.log_level, &cli.command) {
-        (Some(filter), _) => builder.parse_lossy(filter),
-        // Its lines say what the log would, in fewer words.
-        (None, Command::Check(_)) if std::env::var_os(EnvFilter::DEFAULT_ENV).is_none() => {
-            builder.parse_lossy("off,firemain=warn")
-        }
-        (None, _) => builder.from_env_lossy(),
+    let said = std::env::var_os(EnvFilter::DEFAULT_ENV).filter(|filter| !filter.is_empty());
+    let (said, refused) = match said.map(|filter| log_filter(&filter.to_string_lossy())) {
+        Some(Ok(filter)) => (Some(filter), None),
+        Some(Err(why)) => (None, Some(why)),
+        None => (None, None),
     };
+    let filter = match (&cli.log_level, &said, &cli.command) {
+        (Some(filter), ..) | (None, Some(filter), _) => filter,
+        // Its lines say what the log would, in fewer words.
+        (None, None, Command::Check(_)) => "off,firemain=warn",
+        (None, None, _) => "",
+    };
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse_lossy(filter);
     let to = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.log_format {
         LogFormat::Text => to.with_ansi(has_colours(&std::io::stderr())).init(),
         LogFormat::Json => to.json().init(),
+    }
+    if let (None, Some(why)) = (&cli.log_level, refused) {
+        warn!("RUST_LOG is not used: {why}");
     }
 }
 

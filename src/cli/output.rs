@@ -1,14 +1,14 @@
 //! What commands print: columns for a person, JSON for a program. Colours are for terminals, and for those who do not
 //! refuse them (`NO_COLOR`, <https://no-color.org>).
 
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
 use clap::ValueEnum;
 use serde::Serialize;
 
 use super::Failure;
-use crate::inspect::shown::escaped_json;
+use crate::inspect::shown::{escaped, escaped_json};
 
 /// In what form a command prints what it found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -37,6 +37,19 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     print(&format!("{}\n", escaped_json(&text)))
 }
 
+/// Writes a text in the place of the one before: on a terminal the screen is cleared first, colours or not. Elsewhere it
+/// stands below that, between a heading and an empty line.
+pub fn print_anew(heading: &str, text: &str) -> Result<(), Failure> {
+    // A terminal of this kind knows no control sequences.
+    let is_dumb = std::env::var_os("TERM").is_some_and(|name| name == "dumb");
+    if is_dumb || !std::io::stdout().is_terminal() {
+        return print(&format!("{heading}\n{text}\n"));
+    }
+    // Past what takes colours out, which would take this out too.
+    unless_closed(std::io::stdout().lock().write_all(b"\x1b[H\x1b[2J"))?;
+    print(text)
+}
+
 /// `None` when the reader of standard output has gone: it has seen enough, which is no failure.
 pub fn unless_closed<T>(written: std::io::Result<T>) -> Result<Option<T>, Failure> {
     match written {
@@ -56,7 +69,7 @@ pub fn counted(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
-/// A cell of a [`table`].
+/// A cell of a [`table`]. Nothing in it can steer a terminal: hosts, shards and errors are whatever somebody wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Cell {
     text: String,
@@ -65,13 +78,13 @@ pub struct Cell {
 
 impl Cell {
     pub fn painted(style: Style, text: impl Into<String>) -> Self {
-        Self { text: text.into(), style }
+        Self { text: escaped(&text.into()), style }
     }
 }
 
 impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
-        Self { text: text.into(), style: Style::new() }
+        Self::painted(Style::new(), text)
     }
 }
 
@@ -195,6 +208,13 @@ mod tests {
         ];
         let text = anstream::adapter::strip_str(&table(columns, rows)).to_string();
         assert_eq!(text, "name    rows  what\na      12345  ok\ntoo long      7  x\n");
+    }
+
+    #[test]
+    fn a_cell_cannot_steer_a_terminal() {
+        let rows = [["\u{1b}]0;pwned\u{7}\u{1b}[2J".into(), Cell::painted(BAD, "a\nb")]];
+        let text = anstream::adapter::strip_str(&table([Column::left("host"), Column::left("what")], rows)).to_string();
+        assert_eq!(text.lines().last(), Some(r"\u{1b}]0;pwned\u{7}\u{1b}[2J  a\nb"));
     }
 
     #[test]

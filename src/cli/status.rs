@@ -11,6 +11,7 @@ use super::output::{self, BAD, Cell, Column, Form, GOOD, POOR, counted, painted,
 use super::{ConfigArgs, Failure};
 use crate::config::{Config, KinesisConfig, Mode, Needs, SourceConfig};
 use crate::event::Millis;
+use crate::inspect::shown::{Time, escaped, escaped_json};
 use crate::position::Position;
 use crate::replay;
 use crate::service::{self, Base};
@@ -22,7 +23,8 @@ Reads the state below the destination, the workers' heartbeats, and of each shar
 GetRecords a shard). Writes nothing, and disturbs nobody.
 
 Exit code 1 when something is wrong: no worker that shows a sign of life, a pack that is not published after 10 minutes, a \
-shard that is further behind than --max-lag, or no state at all.
+shard that is further behind than --max-lag, or no state at all. With --replays no worker is as it should be, unless one \
+has left something unfinished. Positions that expired are told and wrong no more: they have happened.
 
 Examples:
   firemain status --config firemain.toml
@@ -35,9 +37,9 @@ pub struct StatusArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// Of the group that all replays into this destination share
-    #[arg(long, conflicts_with = "group")]
+    #[arg(long, conflicts_with_all = ["group", "max_lag"])]
     replays: bool,
-    /// How far a shard may be behind [default: twice flush.interval and a minute]
+    /// How far a shard may be behind; of the stream that is configured [default: twice flush.interval and a minute]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     max_lag: Option<Duration>,
     /// Look again and again, every so many seconds, until it is ended
@@ -54,6 +56,11 @@ pub async fn run(args: StatusArgs) -> Result<(), Failure> {
     let loaded = config.load_for(Needs::NoSource)?;
     let tabulator = service::tabulator(&loaded).map_err(|bad| Failure::usage(bad.to_string()))?;
     let config = &loaded.config;
+    if max_lag.is_some() && !matches!(config.source, SourceConfig::Kinesis(_)) {
+        return Err(Failure::usage(
+            "--max-lag needs a stream to be looked at: say `source.kinesis.stream`, or --source kinesis://NAME, or leave it out",
+        ));
+    }
     let base = Base::new(config, Arc::new(tabulator)).await?;
     let source = stream(&base, config).await?;
     let max_lag = max_lag.unwrap_or(config.flush.interval * 2 + Duration::from_secs(60));
@@ -66,11 +73,10 @@ pub async fn run(args: StatusArgs) -> Result<(), Failure> {
             (Form::Json, None) => output::print_json(&status)?,
             (Form::Json, Some(_)) => {
                 let line = serde_json::to_string(&status).expect("plain values are always JSON");
-                output::print(&format!("{line}\n"))?;
+                output::print(&format!("{}\n", escaped_json(&line)))?;
             }
             (Form::Text, None) => output::print(&told(&status))?,
-            // Home, and clear: only a terminal gets it.
-            (Form::Text, Some(_)) => output::print(&format!("\x1b[H\x1b[2J{}", told(&status)))?,
+            (Form::Text, Some(_)) => output::print_anew(&Time(status.at).to_string(), &told(&status))?,
         }
         match watch {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,
@@ -92,17 +98,13 @@ fn told(status: &Status) -> String {
     let mut text = String::new();
     let Status { group, source, snapshot, totals, .. } = status;
     if *snapshot > 0 {
-        let _ = writeln!(text, "group {group}, snapshot {snapshot}, reads {source}\n");
+        let _ = writeln!(text, "group {group}, snapshot {snapshot}, reads {}\n", escaped(source));
         text.push_str(&shards(status));
         text.push_str(&workers(status));
         text.push_str(&packs(status));
-        let expired = match totals.expired {
-            0 => String::new(),
-            expired => painted(BAD, &format!(", {} expired: each may be a loss", counted(expired, "position"))),
-        };
         let _ = writeln!(
             text,
-            "since it began: {}, {}, {}, {}, {} in {}{expired}",
+            "since it began: {}, {}, {}, {}, {} in {}",
             counted(totals.records, "record"),
             counted(totals.events, "event"),
             counted(totals.rejections, "rejection"),
@@ -111,11 +113,15 @@ fn told(status: &Status) -> String {
             counted(totals.objects, "object"),
         );
     }
+    for note in &status.notes {
+        let _ = writeln!(text, "{}", painted(POOR, &escaped(&note.to_string())));
+    }
     if status.problems.is_empty() {
-        let _ = writeln!(text, "{}", painted(GOOD, "all is well"));
+        let well = if status.notes.is_empty() { "all is well" } else { "all else is well" };
+        let _ = writeln!(text, "{}", painted(GOOD, well));
     }
     for problem in &status.problems {
-        let _ = writeln!(text, "{}", painted(BAD, &problem.to_string()));
+        let _ = writeln!(text, "{}", painted(BAD, &escaped(&problem.to_string())));
     }
     text
 }

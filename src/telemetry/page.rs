@@ -110,10 +110,25 @@ fn workers(state: &Snapshot, live: &Live, facts: &Facts) -> Value {
 mod tests {
     use std::sync::Arc;
 
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
+    use sha2::{Digest, Sha256};
+
     use super::super::Stands;
     use super::super::health::State;
     use super::*;
     use crate::commit::change::tests::{group, worker};
+
+    /// Another script would not be run by a browser, and the page stay empty.
+    #[test]
+    fn the_policy_names_the_pages_script_by_its_hash() {
+        let (_, script) = PAGE.split_once("<script type=\"module\">").expect("it has a script");
+        let (script, rest) = script.split_once("</script>").expect("it ends");
+        assert!(!rest.contains("<script"), "it is the only one");
+        let hash = format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(script)));
+        let policy = content_security_policy();
+        assert!(policy.contains(&format!("script-src {hash};")), "the script's hash is {hash}: {policy}");
+    }
 
     #[test]
     fn what_the_page_asks_for_is_there() {

@@ -1,7 +1,8 @@
 //! Serves the status page, metrics and health over HTTP. It reads, and never changes anything.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use tracing::{debug, warn};
 
@@ -23,11 +24,12 @@ use super::recent::{History, STEP};
 use super::{Telemetry, prometheus};
 use crate::clock::Clock;
 
-/// Connections at once; those beyond wait.
+/// Connections at once. One more ends the oldest: each has had time for its answer, or stalls.
 const CONNECTIONS: usize = 64;
-/// How long one may take to say what it wants, and how long it may last.
-const HEAD: Duration = Duration::from_secs(5);
-const LASTS: Duration = Duration::from_secs(300);
+/// How long one may take to say what it wants,
+const HEAD: Duration = Duration::from_secs(2);
+/// and how long it may last with its answer, its only one: a client that does not read must not hold it.
+const LASTS: Duration = Duration::from_secs(7);
 
 /// What is served.
 #[derive(Debug)]
@@ -52,28 +54,28 @@ impl Server {
 
     /// Serves until it is dropped.
     pub async fn serve(self: Arc<Self>, listener: TcpListener) {
-        let local = listener.local_addr().is_ok_and(|address| address.ip().is_loopback());
-        let room = Arc::new(Semaphore::new(CONNECTIONS));
-        let accepting = async {
-            loop {
-                let permit = Arc::clone(&room).acquire_owned().await.expect("the semaphore is never closed");
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let server = Arc::clone(&self);
-                        tokio::spawn(async move {
-                            // A connection that breaks is its client's business.
-                            let _ = timeout(LASTS, server.connection(stream, local)).await;
-                            drop(permit);
-                        });
+        tokio::join!(self.accept(listener), self.sample());
+    }
+
+    async fn accept(self: &Arc<Self>, listener: TcpListener) -> Infallible {
+        let mut open: VecDeque<Open> = VecDeque::with_capacity(CONNECTIONS);
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    open.retain(|connection| !connection.0.is_finished());
+                    if open.len() == CONNECTIONS {
+                        open.pop_front();
                     }
-                    Err(error) => {
-                        debug!("a connection can't be accepted: {error}");
-                        sleep(Duration::from_millis(100)).await;
-                    }
+                    // One that breaks is its client's business.
+                    let connection = timeout(LASTS, Arc::clone(self).connection(stream));
+                    open.push_back(Open(tokio::spawn(async move { drop(connection.await) })));
+                }
+                Err(error) => {
+                    debug!("a connection can't be accepted: {error}");
+                    sleep(Duration::from_millis(100)).await;
                 }
             }
-        };
-        tokio::join!(accepting, self.sample());
+        }
     }
 
     /// Takes a point of the plots now and then.
@@ -97,13 +99,16 @@ impl Server {
         }
     }
 
-    async fn connection(self: Arc<Self>, stream: TcpStream, local: bool) -> hyper::Result<()> {
+    async fn connection(self: Arc<Self>, stream: TcpStream) -> hyper::Result<()> {
+        // Who listens on all addresses is asked by a local one too.
+        let local = stream.local_addr().is_ok_and(|address| is_loopback(address.ip()));
         let answer = service_fn(|request: Request<Incoming>| {
             let answer = self.answer(&request, local);
             async move { Ok::<_, Infallible>(answer) }
         });
         hyper::server::conn::http1::Builder::new()
             .timer(TokioTimer::new())
+            .keep_alive(false)
             .header_read_timeout(HEAD)
             .serve_connection(TokioIo::new(stream), answer)
             .await
@@ -152,6 +157,20 @@ impl Server {
     }
 }
 
+/// A connection; it is closed when this is dropped.
+struct Open(JoinHandle<()>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An IPv4 address may come as an IPv6 one.
+fn is_loopback(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
+}
+
 fn told(verdict: &Verdict, good: bool) -> Answer {
     let state = match verdict.state {
         State::Starting => "starting",
@@ -189,7 +208,7 @@ fn is_local(host: &HeaderValue) -> bool {
     let Ok(host) = host.to_str() else { return false };
     let name = host.parse::<SocketAddr>().map(|address| address.ip().to_string());
     let name = name.unwrap_or_else(|_| host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned());
-    name == "localhost" || name.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+    name == "localhost" || name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok()
 }
 
 /// Listens. `said`: somebody asked for this address; if not, one that is taken is no reason to fail.
@@ -210,6 +229,8 @@ pub async fn listen(address: SocketAddr, said: bool) -> Result<Option<TcpListene
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     fn server() -> Arc<Server> {
@@ -259,5 +280,45 @@ mod tests {
             assert_eq!(ask(&server, Method::GET, "/status.json", host, true).0, status, "{host}");
             assert_eq!(ask(&server, Method::GET, "/status.json", host, false).0, 200, "{host}");
         }
+    }
+
+    /// Serves at an address; returns the port.
+    async fn served(address: &str) -> (u16, Open) {
+        let listener = TcpListener::bind(address).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        (port, Open(tokio::spawn(server().serve(listener))))
+    }
+
+    /// All that comes back until the connection is closed.
+    async fn sent(to: SocketAddr, text: &str) -> String {
+        let mut stream = TcpStream::connect(to).await.unwrap();
+        stream.write_all(text.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let _ = stream.read_to_end(&mut answer).await;
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_host_is_judged_by_the_address_that_was_asked_wherever_it_listens() {
+        for listen in ["127.0.0.1:0", "0.0.0.0:0", "[::]:0"] {
+            let (port, _serving) = served(listen).await;
+            let to = SocketAddr::from(([127, 0, 0, 1], port));
+            for (host, status) in [("evil.example", "403"), ("localhost", "200"), ("127.0.0.1:9464", "200")] {
+                let answer = sent(to, &format!("GET /status.json HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+                assert_eq!(answer.get(9..12), Some(status), "{listen}, {host}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn who_stalls_is_shown_out_and_an_answer_is_the_only_one() {
+        let (port, _serving) = served("127.0.0.1:0").await;
+        let to = SocketAddr::from(([127, 0, 0, 1], port));
+        let twice = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+        let begun = std::time::Instant::now();
+        let (slow, silent, two) = tokio::join!(sent(to, "GET / HT"), sent(to, ""), sent(to, &twice));
+        assert!(!slow.contains("200 OK") && silent.is_empty(), "{slow} {silent}");
+        assert_eq!(two.matches("HTTP/1.1 ").count(), 1, "{two}");
+        assert!(begun.elapsed() < HEAD + Duration::from_secs(2), "{:?}", begun.elapsed());
     }
 }

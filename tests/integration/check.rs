@@ -17,26 +17,33 @@ use crate::s3::{Oddity, S3Server};
 
 const CONFIG: [&str; 4] = ["--source", "kinesis://app-logs", "--destination", "s3://lake/logs"];
 
-/// Says of everybody that it is the same role.
-struct Sts {
+/// Gives every request the same answer.
+struct Answering {
     endpoint: String,
     serving: JoinHandle<()>,
 }
 
-impl Sts {
-    async fn start() -> Self {
+impl Answering {
+    /// STS, which says of everybody that it is the same role.
+    async fn sts() -> Self {
+        let body = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>\
+            <Arn>arn:aws:sts::123456789012:assumed-role/firemain/task</Arn><UserId>A</UserId>\
+            </GetCallerIdentityResult></GetCallerIdentityResponse>";
+        Self::start("Action=GetCallerIdentity", body).await
+    }
+
+    /// `request`: in what is asked.
+    async fn start(request: &'static str, body: &'static str) -> Self {
+        let wanted = request;
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let serving = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
                 let (mut request, mut part) = (String::new(), [0; 4096]);
-                while !request.contains("Action=GetCallerIdentity") {
+                while !request.contains(wanted) {
                     let Ok(read @ 1..) = stream.read(&mut part).await else { break };
                     request.push_str(&String::from_utf8_lossy(&part[..read]));
                 }
-                let body = "<GetCallerIdentityResponse><GetCallerIdentityResult><Account>123456789012</Account>\
-                    <Arn>arn:aws:sts::123456789012:assumed-role/firemain/task</Arn><UserId>A</UserId>\
-                    </GetCallerIdentityResult></GetCallerIdentityResponse>";
                 let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
                 let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
             }
@@ -45,7 +52,7 @@ impl Sts {
     }
 }
 
-impl Drop for Sts {
+impl Drop for Answering {
     fn drop(&mut self) {
         self.serving.abort();
     }
@@ -55,13 +62,13 @@ impl Drop for Sts {
 struct World {
     s3: S3Server,
     kinesis: KinesisServer,
-    sts: Sts,
+    sts: Answering,
 }
 
 impl World {
     async fn new() -> Self {
         let world =
-            Self { s3: S3Server::start().await, kinesis: KinesisServer::start(0).await, sts: Sts::start().await };
+            Self { s3: S3Server::start().await, kinesis: KinesisServer::start(0).await, sts: Answering::sts().await };
         world.kinesis.create("app-logs", 2).await;
         let plan = Plan { events: 1000, log_groups: 2, seed: 1, poison: 0, start: 1_711_083_600_000, span: 1 };
         world.kinesis.put("app-logs", &Generator::new(plan).collect::<Vec<_>>()).await;
@@ -223,6 +230,19 @@ async fn an_action_that_is_denied_is_named_where_the_service_needs_it() {
     }
 }
 
+/// A table that only one rule fills.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_table_that_rows_come_into_is_tried() {
+    let world = World::new().await;
+    world.s3.turn(Some(Oddity::Denies("PUT", "/apache_access/")));
+    let mut environment = world.environment();
+    environment.push(("FIREMAIN_TABLE", "[{schema='apache_access', log_groups=['/ecs/web/*']}]"));
+    let checked = checked(&[&["check", "--output", "json"][..], &CONFIG].concat(), &environment).await;
+    assert_eq!(checked.subjects("failed"), ["objects, apache_access"], "{:#}", checked.document);
+    assert_eq!(checked.line("objects, log_events").0, "ok");
+    assert_eq!(checked.output.status.code(), Some(1));
+}
+
 /// To those who may list below a prefix alone, which is all that the service does.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_may_not_be_asked_for_as_a_whole_is_good_enough() {
@@ -276,6 +296,38 @@ async fn without_credentials_everything_else_is_still_looked_at() {
     assert_eq!(checked.line("memory").0, "ok");
 }
 
+/// As Fargate tells a task of 256 MiB.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ecs_gives_a_task_is_held_against_what_a_run_takes() {
+    let world = World::new().await;
+    let elsewhere = world.check(&CONFIG).await;
+    assert!(elsewhere.line("memory").0 == "ok" && !elsewhere.document.to_string().contains("ECS"));
+
+    let task = r#"{"LaunchType": "FARGATE", "Limits": {"CPU": 0.25, "Memory": 256}}"#;
+    let ecs = Answering::start("GET /v4/abc/task HTTP/1.1\r\n", task).await;
+    let within = async |uri: &str, more: &[(&str, &str)]| {
+        let mut environment = world.environment();
+        environment.push(("ECS_CONTAINER_METADATA_URI_V4", uri));
+        environment.extend(more);
+        checked(&[&["check", "--output", "json"][..], &CONFIG].concat(), &environment).await
+    };
+    let uri = format!("{}/v4/abc", ecs.endpoint);
+    let small = within(&uri, &[("FIREMAIN_SHUTDOWN_TIMEOUT", "5m")]).await;
+    assert_eq!(small.output.status.code(), Some(1));
+    assert_eq!(small.subjects("failed"), ["memory"], "{:#}", small.document);
+    let (_, text) = small.line("memory");
+    let says = "the ECS task, which its containers share, has 256.0 MiB, and the process takes up to 456.0 MiB";
+    assert!(text.starts_with(says) && text.contains("give it more memory"), "{text}");
+    assert!(small.line("CPUs").1.ends_with("the ECS task has 0.25 vCPU"), "{:#}", small.document);
+    assert_eq!(small.line("shutdown_timeout").0, "warning", "{:#}", small.document);
+    let enough = within(&uri, &[("FIREMAIN_FLUSH__BUFFER_BYTES", "32MiB")]).await;
+    assert_eq!(enough.line("memory").0, "ok", "{:#}", enough.document);
+
+    drop(ecs);
+    let silent = within(&uri, &[]).await;
+    assert_eq!((silent.line("ECS task").0, silent.line("memory").0), ("not_checked", "ok"), "{:#}", silent.document);
+}
+
 /// Workers list the same folders all the time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_worker_does_not_notice() {
@@ -285,7 +337,7 @@ async fn a_running_worker_does_not_notice() {
     world.s3.store().put(&left, "x".into()).await.unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_firemain"));
     command.arg("run").args(CONFIG).env_clear().envs(world.environment());
-    command.envs([("FIREMAIN_FLUSH__INTERVAL", "1s"), ("FIREMAIN_LEASE_TIMEOUT", "1s")]);
+    command.envs([("FIREMAIN_FLUSH__INTERVAL", "1s"), ("FIREMAIN_LEASE_TIMEOUT", "5s")]);
     let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
     assert!(said.any(|line| line.contains("reading shard")), "it begins");

@@ -10,5 +10,6 @@ mod kinesis;
 mod operate;
 mod replay;
 mod s3;
+mod shell;
 #[path = "../support/mod.rs"]
 mod support;

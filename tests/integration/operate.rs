@@ -133,6 +133,34 @@ async fn a_worker_that_runs_tells_how_it_does() {
     assert_eq!(events, totals.events);
 }
 
+/// Some never say what they want, some ask for the page again and again and never read it.
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_stall_stand_in_nobodys_way() {
+    let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
+    kinesis.create("app-logs", 1).await;
+    let worker = Running::start(&environment(&s3, &kinesis));
+    let mut stalled = Vec::new();
+    for number in 0..160 {
+        let mut stream = TcpStream::connect(worker.address).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let said =
+            if number % 2 == 0 { "GET / HTTP/1.1\r\nHost: lo" } else { "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" };
+        // One that does not read takes no more at some time, or is closed.
+        for _ in 0..if number % 2 == 0 { 1 } else { 1000 } {
+            if stream.write_all(said.as_bytes()).is_err() {
+                break;
+            }
+        }
+        stalled.push(stream);
+    }
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let output = worker.health(&[]).await;
+        assert!(output.status.success(), "after {:?}: {}", begun.elapsed(), last_line(&output));
+    }
+    drop(stalled);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_that_cannot_commit_turns_unhealthy_and_well_again() {
     let (s3, kinesis) = (S3Server::start().await, KinesisServer::start(0).await);
@@ -179,6 +207,14 @@ async fn status_says_what_is_wrong_by_its_exit_code_too() {
     assert_eq!((said["workers"].as_array().unwrap().len(), &said["workers"][0]["shards"]), (1, &json!(2)));
     assert!(said["shards"].as_array().unwrap().iter().all(|shard| shard["millis_behind"] == 0), "{said}");
     assert!(said["shards"][0]["committed_age"].as_i64().unwrap() < 60_000, "{said}");
+
+    // Without a stream nobody knows how far it is behind, and that is said.
+    let unknown = firemain(&["status", "--destination", DESTINATION, "--output", "json"], &env).await;
+    let said: Value = serde_json::from_slice(&unknown.stdout).unwrap();
+    assert_eq!((unknown.status.code(), &said["notes"]), (Some(0), &json!([{"note": "lag_not_looked_at"}])), "{said}");
+    let unknown = firemain(&["status", "--destination", DESTINATION], &env).await;
+    let told = String::from_utf8_lossy(&unknown.stdout).into_owned();
+    assert!(told.contains("lag not looked at: ") && told.ends_with("all else is well\n"), "{told}");
 
     drop(worker);
     kinesis.put("app-logs", &made(500).0).await;

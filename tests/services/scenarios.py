@@ -7,8 +7,9 @@ import time
 from collections import Counter
 
 from lake import Group, counts, keys, same, writers
+from metrics import exported
 from operating import balanced
-from servers import BUCKET, KEY, REGION, SECRET, Case, Run, client, until
+from servers import BUCKET, KEY, REGION, SECRET, Case, Run, client, free_port, until
 from stream import Feed, Feeder, make_stream, merge, multiply, partition, payloads, put, split
 
 FAST = {"FLUSH__INTERVAL": "1s", "LEASE_TIMEOUT": "2s"}
@@ -96,17 +97,20 @@ def split_before(case: Case):
 def split_while_away(case: Case):
     """Stopped in good order; a shard is split, with records before and after it; started again."""
     kinesis, feed = make_stream(case.servers, "away", 2), Feed(case, "away")
-    group = Group(case.servers, "away")
+    group, delivered = Group(case.servers, "away"), 0
     for reshard in (split, merge, None):
         feed.put(30)
-        run = Run(case, "away", "away", **FAST)
+        listen = f"127.0.0.1:{free_port()}"
+        run = Run(case, "away", "away", HTTP__LISTEN=listen, **FAST)
         until(lambda: group.events() == feed.events, "everything is committed", 15)
+        told = exported(listen, "default", feed.events - delivered)
+        delivered = feed.events
         run.stop()
         group.assert_at_rest()
         if reshard:
             feed.put(30)
             reshard(kinesis, "away", case.rng)
-    return f"{group.told()}: " + same(counts(case.servers, "away"), feed.want, "split while nobody ran")
+    return f"{group.told()}, {told}: " + same(counts(case.servers, "away"), feed.want, "split while nobody ran")
 
 
 def latest(case: Case):

@@ -115,7 +115,7 @@ async fn a_task_is_asked_for_its_limits() {
     let answer = json!({ "Cluster": "c", "LaunchType": "FARGATE", "Limits": { "CPU": 0.25, "Memory": 512 },
         "Containers": [{ "Name": "firemain", "Limits": { "CPU": 2 } }] });
     let expected = Task {
-        memory: Some(Limit { bytes: 512 * MIB, whose: "the ECS task, which its containers share" }),
+        memory: Some(Limit { bytes: 512 * MIB, whose: "the ECS task, which its containers share," }),
         cpus: Some(0.25),
         on_fargate: true,
     };

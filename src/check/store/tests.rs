@@ -270,17 +270,27 @@ fn what_is_denied_is_told_at_once_and_the_rest_by_itself() {
     );
 }
 
+/// The folders that are tried with these rules.
+fn folders(rules: &str) -> Vec<String> {
+    let text = format!(
+        "destination = \"memory:///\"\ngroup = \"g\"\ntable = [{rules}]\n[source.file]\npaths = [\"a\"]\n[errors]\n\
+         prefix = \"bad/rows\"\n"
+    );
+    let loaded = crate::config::load(crate::config::layers::Layer::new(), [], Some(("c.toml", &text))).unwrap();
+    let tabulator = crate::service::tabulator(&loaded).unwrap();
+    places(&loaded.config, &tabulator.tables).iter().map(|place| place.folder.to_string()).collect()
+}
+
 #[test]
 fn every_folder_that_is_written_is_tried() {
-    let loaded = crate::config::load(
-        crate::config::layers::Layer::new(),
-        [],
-        Some((
-            "c.toml",
-            "destination = \"memory:///\"\ngroup = \"g\"\n[source.file]\npaths = [\"a\"]\n[errors]\nprefix = \"bad/rows\"\n",
-        )),
-    );
-    let places = places(&loaded.unwrap().config, &Tables::log_events());
-    let folders: Vec<_> = places.iter().map(|place| place.folder.to_string()).collect();
-    assert_eq!(folders, ["_firemain/g/state", "_firemain/g/staged", "_firemain/g/workers", "log_events", "bad/rows"]);
+    let group = ["_firemain/g/state", "_firemain/g/staged", "_firemain/g/workers"];
+    let with = |tables: &[&'static str]| [&group[..], tables, &["bad/rows"]].concat();
+    assert_eq!(folders(""), with(&["log_events"]));
+    let web = "{schema = 'apache_access', name = 'web', log_groups = ['/web/*']}";
+    assert_eq!(folders(web), with(&["web", "log_events"]));
+    // What no row comes into needs no leave.
+    let all = "{schema = 'app_json', log_groups = ['*']}";
+    assert_eq!(folders(&format!("{web}, {all}")), with(&["web", "app_json"]));
+    let some = all.replace("['*']", "['*'], on_mismatch = 'log_events'");
+    assert_eq!(folders(&some), with(&["app_json", "log_events"]));
 }
