@@ -127,8 +127,8 @@ async fn find(
 ) -> Result<Arc<ErrorSource>, RunError> {
     // As base64, with what stands around it.
     let largest = config.limits.inflated_record_bytes / 3 * 4 + (1 << 20);
-    let (url, folder, read_ahead) = (place.store.to_string(), place.folder.clone(), base.read_ahead.clone());
-    let source = ErrorSource::new(&url, errors.clone(), folder, read_ahead, plan.selection.clone(), largest).await;
+    let (url, folders, read_ahead) = (place.store.to_string(), place.folders.clone(), base.read_ahead.clone());
+    let source = ErrorSource::new(&url, errors.clone(), folders, read_ahead, plan.selection.clone(), largest).await;
     Ok(Arc::new(source.map_err(fatal)?))
 }
 
@@ -158,7 +158,7 @@ async fn retire(
         }
         return Ok(0);
     }
-    let moves = done.iter().map(|key| async { errors.rename(key, &place.replayed(key)).await });
+    let moves = done.iter().map(|key| async { errors.rename(key, &place.folders.replayed(key)).await });
     let moves: Vec<_> = moves.map(futures::FutureExt::boxed).collect();
     futures::stream::iter(moves).buffer_unordered(MOVES).try_collect::<Vec<()>>().await.map_err(fatal)?;
     Ok(done.len() as u64)
