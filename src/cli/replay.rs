@@ -74,13 +74,22 @@ pub async fn run(args: ReplayArgs) -> Result<(), Failure> {
     let plan = Plan { from, selection: Selection { codes: code, since, until }, keep, dry_run, to_stream };
     let report = replay::run(&loaded, &plan).await?;
     match output {
-        Form::Json => output::print_json(&report),
-        Form::Text => output::print(&told(&report, &plan)),
+        Form::Json => output::print_json(&report)?,
+        Form::Text => output::print(&told(&report, &plan))?,
     }
+    failure(&report).map_or(Ok(()), Err)
+}
+
+/// What a replay that came to its end leaves to be done.
+fn failure(report: &Report) -> Option<Failure> {
+    (report.left_to_others > 0).then(|| {
+        let objects = counted(report.left_to_others, "object");
+        Failure::fatal(format!("{objects} left to another replay, which is at work: run this again when it has ended"))
+    })
 }
 
 fn told(report: &Report, plan: &Plan) -> String {
-    let Report { dry_run, objects, passed_over, moved, events, stopped, codes } = report;
+    let Report { dry_run, objects, passed_over, moved, events, put, done_before, stopped, codes, .. } = report;
     let others =
         if *passed_over > 0 { format!(" ({passed_over} others have nothing that is wanted)") } else { String::new() };
     if *objects == 0 {
@@ -89,10 +98,13 @@ fn told(report: &Report, plan: &Plan) -> String {
     let mut text = if codes.is_empty() { String::new() } else { format!("{}\n", summary(codes)) };
     let done = match (dry_run, &plan.to_stream) {
         (true, _) => format!("{} would be delivered; nothing was written", counted(*events, "event")),
-        (false, Some(stream)) => format!("the payloads are on {stream}"),
+        (false, Some(stream)) => format!("{} put on {stream}", counted(*put, "payload")),
         (false, None) => format!("{} delivered", counted(*events, "event")),
     };
     text.push_str(&format!("{}{others}: {done}", counted(*objects, "object")));
+    if *done_before > 0 {
+        text.push_str(&format!(", {} done before", counted(*done_before, "object")));
+    }
     match (dry_run, moved) {
         (true, _) => {}
         (false, 0) => text.push_str(", no object moved"),

@@ -58,6 +58,12 @@ pub struct Report {
     pub moved: u64,
     /// Events that became rows.
     pub events: u64,
+    /// Payloads that were put on a stream.
+    pub put: u64,
+    /// Objects that were at their end before, or that another replay has brought there: this one did not look into them.
+    pub done_before: u64,
+    /// Objects that another replay is at.
+    pub left_to_others: u64,
     /// Told to stop before all was done.
     pub stopped: bool,
     pub codes: BTreeMap<String, Tally>,
@@ -94,13 +100,19 @@ pub async fn run(loaded: &Loaded, plan: &Plan) -> Result<Report, RunError> {
         return Ok(Report { codes, events, ..report });
     }
     if let Some(name) = &plan.to_stream {
-        stream::put_back(&base, config, &source, name, stop.clone(), show).await?;
+        report.left_to_others = stream::put_back(&base, config, &source, name, stop.clone(), show).await?;
     } else {
         let parts = base.parts(&Config { group: GROUP.to_owned(), ..config.clone() }, Arc::clone(&source) as _, true);
         report.events = deliver(&parts, stop.clone(), config.shutdown_timeout, show).await?.counts.events;
     }
     let state = state(&storage).await?;
+    let is_done = |shard: &&ShardId| position(&state, shard) == Some(Position::End);
+    let unread = source.objects().keys().filter(|shard| !source.outcomes().has_read(shard));
+    report.done_before = unread.filter(is_done).count() as u64;
     report.codes = source.outcomes().tally(|shard| position(&state, shard));
+    if plan.to_stream.is_some() {
+        report.put = report.codes.values().map(|tally| tally.replayed).sum();
+    }
     report.stopped = *stop.borrow();
     if !plan.keep {
         report.moved = retire(&errors, &place, &source, &state, &stop).await?;
@@ -127,8 +139,8 @@ async fn find(
 ) -> Result<Arc<ErrorSource>, RunError> {
     // As base64, with what stands around it.
     let largest = config.limits.inflated_record_bytes / 3 * 4 + (1 << 20);
-    let (url, folder, read_ahead) = (place.store.to_string(), place.folder.clone(), base.read_ahead.clone());
-    let source = ErrorSource::new(&url, errors.clone(), folder, read_ahead, plan.selection.clone(), largest).await;
+    let (url, folders, read_ahead) = (place.store.to_string(), place.folders.clone(), base.read_ahead.clone());
+    let source = ErrorSource::new(&url, errors.clone(), folders, read_ahead, plan.selection.clone(), largest).await;
     Ok(Arc::new(source.map_err(fatal)?))
 }
 
@@ -158,7 +170,7 @@ async fn retire(
         }
         return Ok(0);
     }
-    let moves = done.iter().map(|key| async { errors.rename(key, &place.replayed(key)).await });
+    let moves = done.iter().map(|key| async { errors.rename(key, &place.folders.replayed(key)).await });
     let moves: Vec<_> = moves.map(futures::FutureExt::boxed).collect();
     futures::stream::iter(moves).buffer_unordered(MOVES).try_collect::<Vec<()>>().await.map_err(fatal)?;
     Ok(done.len() as u64)

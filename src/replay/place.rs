@@ -3,7 +3,7 @@
 use object_store::path::Path;
 
 use crate::config::{Config, Destination};
-use crate::source::errors::REPLAYED;
+use crate::source::errors::{Folders, REPLAYED};
 
 /// A folder of error objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,9 +11,7 @@ pub struct Place {
     /// What the store is opened at.
     pub store: Destination,
     /// Below it.
-    pub folder: Path,
-    /// What a key below the store loses at its beginning when it moves to `replayed/`.
-    strip: Path,
+    pub folders: Folders,
 }
 
 impl Place {
@@ -28,10 +26,16 @@ impl Place {
             Destination::S3 { bucket, prefix } => (Some(bucket), Path::from(prefix.as_str())),
             Destination::File { folder } => (None, Path::from(folder.to_string_lossy().as_ref())),
         };
+        if root(lake, top).is_some_and(|root| root != folder && root.prefix_matches(&folder)) {
+            return Err(format!(
+                "the lake {lake} lies in it, with its tables and its state: name the error prefix, {lake}/{errors}/, or a folder \
+                 that the lake is not in"
+            ));
+        }
         if let Some(below) = below(lake, top, &folder) {
             refuse_replayed(&below)?;
             if below.prefix_matches(&errors) {
-                return Ok(Self { store: lake.clone(), folder: below, strip: errors });
+                return Ok(Self { store: lake.clone(), folders: Folders { errors: below, strip: errors } });
             }
             if errors.prefix_matches(&below) {
                 return Err(format!("it has tables and state too: name the error prefix, {lake}/{errors}/"));
@@ -40,20 +44,14 @@ impl Place {
         refuse_replayed(&folder)?;
         let parts: Vec<_> = folder.parts().collect();
         let Some((last, parents)) = parts.split_last() else {
-            return Ok(Self { store: from.clone(), folder: Path::default(), strip: Path::default() });
+            return Ok(Self { store: from.clone(), folders: Folders::default() });
         };
         let parent = Path::from_iter(parents.iter().cloned());
         let store = match top {
             Some(bucket) => Destination::S3 { bucket: bucket.clone(), prefix: parent.to_string() },
             None => Destination::File { folder: format!("/{parent}").into() },
         };
-        Ok(Self { store, folder: Path::from_iter([last.clone()]), strip: Path::default() })
-    }
-
-    /// Where an object goes when everything out of it is committed.
-    pub fn replayed(&self, key: &Path) -> Path {
-        let rest: Vec<_> = key.prefix_match(&self.strip).map(Iterator::collect).unwrap_or_default();
-        Path::from(REPLAYED).parts().chain(rest).collect()
+        Ok(Self { store, folders: Folders { errors: Path::from_iter([last.clone()]), strip: Path::default() } })
     }
 }
 
@@ -66,14 +64,18 @@ fn refuse_replayed(folder: &Path) -> Result<(), String> {
     Ok(())
 }
 
+/// Where the lake is in a bucket, or on the disk where none is given; `None` if it is not there.
+fn root(lake: &Destination, bucket: Option<&String>) -> Option<Path> {
+    match (lake, bucket) {
+        (Destination::S3 { bucket: lake, prefix }, Some(bucket)) if lake == bucket => Some(Path::from(prefix.as_str())),
+        (Destination::File { folder }, None) => Some(Path::from(folder.to_string_lossy().as_ref())),
+        _ => None,
+    }
+}
+
 /// Where a folder is below the lake; `None` if it is not.
 fn below(lake: &Destination, bucket: Option<&String>, folder: &Path) -> Option<Path> {
-    let root = match (lake, bucket) {
-        (Destination::S3 { bucket: lake, prefix }, Some(bucket)) if lake == bucket => Path::from(prefix.as_str()),
-        (Destination::File { folder }, None) => Path::from(folder.to_string_lossy().as_ref()),
-        _ => return None,
-    };
-    folder.prefix_match(&root).map(Iterator::collect)
+    folder.prefix_match(&root(lake, bucket)?).map(Iterator::collect)
 }
 
 #[cfg(test)]
@@ -88,8 +90,8 @@ mod tests {
     }
 
     fn told(place: &Place, key: &str) -> (String, String, String) {
-        let replayed = place.replayed(&Path::from(key));
-        (place.store.to_string(), place.folder.to_string(), replayed.to_string())
+        let replayed = place.folders.replayed(&Path::from(key));
+        (place.store.to_string(), place.folders.errors.to_string(), replayed.to_string())
     }
 
     fn three(a: &str, b: &str, c: &str) -> (String, String, String) {
@@ -129,13 +131,28 @@ mod tests {
         );
     }
 
+    /// What is done would move out of the lake, and the whole lake would be taken for error objects.
+    #[test]
+    fn a_folder_that_the_lake_is_in_is_refused() {
+        for (lake, above) in [
+            ("s3://lake/logs", "s3://lake"),
+            ("s3://lake/a/logs", "s3://lake/"),
+            ("s3://lake/a/logs", "s3://lake/a/"),
+            ("file:///var/lib/lake", "file:///var/lib"),
+        ] {
+            let why = place(lake, above).unwrap_err();
+            assert!(why.contains("lies in it") && why.contains(&format!("{lake}/errors/")), "{above}: {why}");
+        }
+        for beside in ["s3://other", "s3://lake/lo", "s3://lake/logs2", "s3://lake/a"] {
+            assert!(place("s3://lake/logs", beside).is_ok(), "{beside}");
+        }
+        assert!(place("s3://lake", "s3://lake").unwrap_err().contains("s3://lake/errors/"));
+    }
+
     #[test]
     fn the_whole_lake_and_what_was_replayed_are_refused() {
         let refused = |from| place("s3://lake/logs", from).unwrap_err();
-        for whole in ["s3://lake/logs", "s3://lake"] {
-            let why = place("s3://lake/logs", whole);
-            assert!(whole == "s3://lake" || why.unwrap_err().contains("s3://lake/logs/errors/"));
-        }
+        assert!(refused("s3://lake/logs").contains("name the error prefix, s3://lake/logs/errors/"));
         assert!(refused("s3://lake/logs/replayed/error=X").contains("delivered already"));
         assert!(refused("memory:///").contains("memory"));
         let lake = "s3://lake/replayed";

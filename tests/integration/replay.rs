@@ -1,5 +1,7 @@
 //! `firemain replay`, by the binary: what is delivered again, once, and what becomes of the error objects.
 
+mod stream;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -255,29 +257,6 @@ async fn error_files_of_firehose_are_read_and_what_is_no_rejection_stays() {
     assert_eq!((&again["attemptsMade"], &again["sequenceNumber"]), (&json!(2), &json!("4957")));
     lake.replayed(&["--from", &from]).await;
     assert_eq!(lake.ids().len(), 10);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn payloads_go_back_on_a_stream_as_they_were() {
-    let (s3, kinesis, lake) = (S3Server::start().await, KinesisServer::start(0).await, Lake::new());
-    kinesis.create("app-logs", 2).await;
-    let payloads: Vec<Vec<u8>> = (0..600).map(|n| format!("junk {n}").into_bytes()).collect();
-    let records: Vec<_> = payloads.iter().map(|data| (data.clone(), FIVE)).collect();
-    lake.deliver("records.json", &records, "").await;
-    let config = lake.config("");
-    let env = environment(&s3, &kinesis);
-    let replay = ["replay", "--config", &config, "--to-stream", "app-logs"];
-    let output = firemain(&replay, &env).await;
-    assert!(output.status.success(), "{}", last_line(&output));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("the payloads are on app-logs"));
-    let mut found = kinesis.payloads("app-logs").await;
-    found.sort();
-    let mut want = payloads;
-    want.sort();
-    assert!(found == want, "{} records", found.len());
-    assert_eq!((lake.files("errors").len(), lake.files("replayed").len()), (0, 1));
-    assert!(firemain(&replay, &env).await.status.success());
-    assert_eq!(kinesis.payloads("app-logs").await.len(), 600, "nothing is left to put");
 }
 
 #[tokio::test(flavor = "multi_thread")]

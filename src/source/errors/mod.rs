@@ -33,6 +33,22 @@ use crate::retry::GaveUp;
 /// What the positions of all replays belong to: an object is delivered again once, whoever asks for it.
 pub const SOURCE: &str = "errors";
 
+/// Where error objects are, and where they go when they are done: below a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Folders {
+    pub errors: Path,
+    /// What a key loses at its beginning when it moves to [`REPLAYED`].
+    pub strip: Path,
+}
+
+impl Folders {
+    /// Where an object goes when everything out of it is committed.
+    pub fn replayed(&self, key: &Path) -> Path {
+        let rest: Vec<_> = key.prefix_match(&self.strip).map(Iterator::collect).unwrap_or_default();
+        Path::from(REPLAYED).parts().chain(rest).collect()
+    }
+}
+
 /// Objects below a URL. Those that come after the start are for the next run: what is rejected again would else be
 /// delivered again for ever.
 #[derive(Debug)]
@@ -40,8 +56,7 @@ pub struct ErrorSource {
     /// The URL of the store, with a slash at its end: names of objects begin with it.
     store: String,
     storage: Storage,
-    /// Below the store.
-    folder: Path,
+    folders: Folders,
     read_ahead: ReadAhead,
     selection: Arc<Selection>,
     outcomes: Arc<Outcomes>,
@@ -61,14 +76,14 @@ impl ErrorSource {
     pub async fn new(
         url: &str,
         storage: Storage,
-        folder: Path,
+        folders: Folders,
         read_ahead: ReadAhead,
         selection: Selection,
         largest: usize,
     ) -> Result<Self, GaveUp> {
         let mut source = Self {
             store: format!("{}/", url.trim_end_matches('/')),
-            folder,
+            folders,
             storage,
             read_ahead,
             selection: Arc::new(selection),
@@ -92,7 +107,7 @@ impl ErrorSource {
 
     /// What is there now, by its name.
     async fn list(&self) -> Result<BTreeMap<ShardId, ObjectMeta>, GaveUp> {
-        let listed = self.storage.list(&self.folder, None).await?;
+        let listed = self.storage.list(&self.folders.errors, None).await?;
         let is_aside = |object: &ObjectMeta| is_aside(self.below(&object.location));
         let wanted = listed.into_iter().filter(|object| object.size > 0 && !is_aside(object));
         let name = |object: &ObjectMeta| ShardId::from(format!("{}{}", self.store, object.location).as_str());
@@ -103,7 +118,7 @@ impl ErrorSource {
 
     /// The key of an object below the folder.
     fn below<'k>(&self, key: &'k Path) -> &'k str {
-        let below = key.as_ref().strip_prefix(self.folder.as_ref()).unwrap_or(key.as_ref());
+        let below = key.as_ref().strip_prefix(self.folders.errors.as_ref()).unwrap_or(key.as_ref());
         below.trim_start_matches('/')
     }
 
@@ -165,7 +180,7 @@ impl Source for ErrorSource {
     fn is_gone(&self, shard: &ShardId) -> bool {
         let present = self.present.lock().expect("no panic while it is locked");
         let key = shard.as_str().strip_prefix(&self.store).map(Path::from);
-        key.is_some_and(|key| key.prefix_matches(&self.folder)) && !present.contains_key(shard)
+        key.is_some_and(|key| key.prefix_matches(&self.folders.errors)) && !present.contains_key(shard)
     }
 
     async fn open(&self, shard: &ShardId, from: &Position) -> Result<Box<dyn Reader>, SourceError> {

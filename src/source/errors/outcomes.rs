@@ -84,6 +84,16 @@ impl Outcomes {
         }
     }
 
+    /// An object is read, though nothing may be in it.
+    pub fn begin(&self, object: &ShardId) {
+        self.known().lines.entry(object.clone()).or_default();
+    }
+
+    /// Whether an object was read.
+    pub fn has_read(&self, object: &ShardId) -> bool {
+        self.known().lines.contains_key(object)
+    }
+
     /// By code, where the objects are committed as far as this says.
     pub fn tally(&self, committed: impl Fn(&ShardId) -> Option<Position>) -> BTreeMap<String, Tally> {
         let known = self.known();

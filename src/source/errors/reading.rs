@@ -64,6 +64,7 @@ impl From<io::Error> for Failed {
 impl Reading {
     /// Hands on what is wanted. The object is at its end only if nothing was left in it.
     pub fn run(self, turn: Turn<'_>, mut outlet: Outlet) {
+        self.outcomes.begin(&self.name);
         let result = self.read(turn, &mut outlet);
         self.progress.object();
         match result {
