@@ -209,11 +209,13 @@ pub async fn look(
         tokio::try_join!(async { Ok::<_, StatusError>(group::look(storage, question.group).await?) }, async {
             Ok(heartbeats(storage, question.group).await?)
         })?;
+    // Looks at shards take a while, in which heartbeats go on.
+    let now = storage.clock.now();
     let lags = match (&state, source) {
         (Some(state), Some(source)) => Some(lags(state, source, storage).await),
         _ => None,
     };
-    Ok(Status::of(state.as_ref(), &heartbeats, lags, question, storage.clock.now()))
+    Ok(Status::of(state.as_ref(), &heartbeats, lags, question, now))
 }
 
 /// What a heartbeat says, and when it was written.
