@@ -6,6 +6,7 @@
 
 pub mod compute;
 mod decoding;
+mod ending;
 mod flush;
 mod ownership;
 mod parts;
@@ -43,7 +44,7 @@ use crate::commit::tables::{self, TableState, TableStates};
 use crate::config::FlushConfig;
 use crate::decode::Counts;
 use crate::encode::EncodeSettings;
-use crate::event::{Millis, ShardId};
+use crate::event::Millis;
 use crate::partition::{Folder, Partition};
 use crate::position::Position;
 use crate::retry::Retry;
@@ -462,44 +463,5 @@ impl Worker {
     fn registered(&mut self, pack: PackId) {
         self.published.insert(pack);
         self.published_since.get_or_insert_with(Instant::now);
-    }
-
-    // Ending.
-
-    fn all_at_tip(&self) -> bool {
-        self.decoding.is_empty() && self.view.is_some() && self.shards.all_at_tip()
-    }
-
-    /// Draining, and everything that the source has is committed and published, by whoever owns it. (What this worker
-    /// has committed itself it publishes before it ends.)
-    fn is_drained(&self) -> bool {
-        let Some(view) = self.view.as_ref().filter(|_| self.parts.settings.drain) else { return false };
-        let done = |id: &ShardId| self.shards.at_tip(id).unwrap_or_else(|| view.done.contains(id));
-        let idle = self.decoding.is_empty() && self.flushing.is_empty();
-        idle && view.complete && view.awaited.is_empty() && view.shards.iter().all(|shard| done(&shard.id))
-    }
-
-    /// Commits what is buffered, gives everything up, publishes, clears and leaves.
-    async fn finish(&mut self) -> Result<(), WorkerError> {
-        self.telemetry.ending();
-        // What is read and not yet buffered is left to the next worker: it takes as long to decode as to read again.
-        self.readers.stop();
-        self.ownership.stop_claiming();
-        while let Some(committed) = self.flushing.join_next().await {
-            self.committed(committed)?;
-        }
-        if self.since.is_some() {
-            self.flush(Reason::Finish, self.shards.len());
-        }
-        while let Some(committed) = self.flushing.join_next().await {
-            self.committed(committed)?;
-        }
-        while let Some(published) = self.publishing.join_next().await {
-            self.published(published)?;
-        }
-        self.published.extend(self.registering.finish().await);
-        self.group.leave(std::mem::take(&mut self.published)).await?;
-        info!(worker = %self.group.id(), "left the group: everything is committed and published");
-        Ok(())
     }
 }
