@@ -11,14 +11,17 @@ use crate::clock::Clock;
 use crate::config::{Destination, Needs, values};
 use crate::event::Millis;
 use crate::replay::{self, Plan, Report};
-use crate::source::errors::{Selection, Tally};
+use crate::source::errors::{REPLAYED, Selection, Tally};
 
 pub const EXAMPLES: &str = "\
 Rejections are decoded with today's configuration and delivered by the same pipeline as the service's own: each once, though \
 the replay is killed and started again, or run twice. What fails again is rejected again, with attemptsMade one higher. \
 An object moves to replayed/ once everything out of it is committed; one of which a part was left, by --code, --since or \
---until, stays, and the next replay takes the rest of it. --to-stream delivers at least once instead: what was put within \
-the last ten seconds before a crash is put again.
+--until, stays, and the next replay takes the rest of it. So does one that can't be read to its end: it is named at the end, \
+which is 1 then, and all others are delivered. One that is in replayed/ and here again is not delivered again.
+
+--to-stream delivers at least once instead: what was put within the last ten seconds before a crash is put again. What another \
+replay has is left to it while that is at work, with exit code 1; whether it is takes two lease_timeout to know.
 
 Reads Firemain's own error objects and those of Amazon Data Firehose (processing-failed, format-conversion-failed).
 
@@ -80,37 +83,62 @@ pub async fn run(args: ReplayArgs) -> Result<(), Failure> {
     failure(&report).map_or(Ok(()), Err)
 }
 
+/// Objects that are named; the others are counted.
+const NAMED: usize = 5;
+
 /// What a replay that came to its end leaves to be done.
 fn failure(report: &Report) -> Option<Failure> {
-    (report.left_to_others > 0).then(|| {
-        let objects = counted(report.left_to_others, "object");
-        Failure::fatal(format!("{objects} left to another replay, which is at work: run this again when it has ended"))
-    })
+    let Report { left, left_to_others, .. } = report;
+    let mut lines: Vec<String> = left.iter().take(NAMED).map(|(object, why)| format!("{object}: {why}")).collect();
+    if !left.is_empty() {
+        let all = counted(left.len() as u64, "object");
+        lines.push(format!(
+            "{all} left where they are (--output json names all): mend or move them, and run this again"
+        ));
+    }
+    if *left_to_others > 0 {
+        let objects = counted(*left_to_others, "object");
+        lines.push(format!("{objects} left to another replay, which is at work: run this again when it has ended"));
+    }
+    (!lines.is_empty()).then(|| Failure::fatal(lines.join("\n")))
 }
 
 fn told(report: &Report, plan: &Plan) -> String {
-    let Report { dry_run, objects, passed_over, moved, events, put, done_before, stopped, codes, .. } = report;
+    let Report { dry_run, objects, passed_over, moved, replayed_before, events, put, done_before, .. } = report;
     let others =
         if *passed_over > 0 { format!(" ({passed_over} others have nothing that is wanted)") } else { String::new() };
+    let mut text = if report.codes.is_empty() { String::new() } else { format!("{}\n", summary(&report.codes)) };
     if *objects == 0 {
-        return format!("Nothing to replay below {}{others}.\n", plan.from);
+        text.push_str(&format!("Nothing to replay below {}{others}.\n", plan.from));
+    } else {
+        let done = match (dry_run, &plan.to_stream) {
+            (true, _) => format!("{} would be delivered; nothing was written", counted(*events, "event")),
+            (false, Some(stream)) => format!("{} put on {stream}", counted(*put, "payload")),
+            (false, None) => format!("{} delivered", counted(*events, "event")),
+        };
+        text.push_str(&format!("{}{others}: {done}", counted(*objects, "object")));
+        if *done_before > 0 {
+            text.push_str(&format!(", {} done before", counted(*done_before, "object")));
+        }
+        text.push_str(&match (dry_run, moved) {
+            (true, _) => String::new(),
+            (false, 0) => ", no object moved".to_owned(),
+            (false, moved) => format!(", {} moved to {REPLAYED}/", counted(*moved, "object")),
+        });
+        text.push_str(".\n");
     }
-    let mut text = if codes.is_empty() { String::new() } else { format!("{}\n", summary(codes)) };
-    let done = match (dry_run, &plan.to_stream) {
-        (true, _) => format!("{} would be delivered; nothing was written", counted(*events, "event")),
-        (false, Some(stream)) => format!("{} put on {stream}", counted(*put, "payload")),
-        (false, None) => format!("{} delivered", counted(*events, "event")),
-    };
-    text.push_str(&format!("{}{others}: {done}", counted(*objects, "object")));
-    if *done_before > 0 {
-        text.push_str(&format!(", {} done before", counted(*done_before, "object")));
+    if *replayed_before > 0 {
+        text.push_str(&format!(
+            "{} replayed before and there again: what is in {REPLAYED}/ is not delivered again.\n",
+            counted(*replayed_before, "object")
+        ));
     }
-    match (dry_run, moved) {
-        (true, _) => {}
-        (false, 0) => text.push_str(", no object moved"),
-        (false, moved) => text.push_str(&format!(", {} moved to replayed/", counted(*moved, "object"))),
+    for (why, count) in &report.undeliverable {
+        text.push_str(&format!("{} can't be delivered: {why}.\n", counted(*count, "rejection")));
     }
-    text.push_str(if *stopped { ".\nIt was stopped: run it again to go on.\n" } else { ".\n" });
+    if report.stopped {
+        text.push_str("It was stopped: run it again to go on.\n");
+    }
     text
 }
 
@@ -119,18 +147,22 @@ fn summary(codes: &BTreeMap<String, Tally>) -> String {
         Column::left("code"),
         Column::right("replayed"),
         Column::right("rejected again"),
-        Column::right("skipped"),
+        Column::right("not asked for"),
+        Column::right("withheld"),
+        Column::right("broken"),
         Column::right("done before"),
         Column::right("unfinished"),
     ];
     let poor = |count: u64| if count > 0 { Cell::painted(POOR, count.to_string()) } else { "0".into() };
     let row = |code: &str, tally: &Tally| {
-        let Tally { replayed, rejected_again, skipped, before, unfinished } = *tally;
+        let Tally { replayed, rejected_again, unselected, withheld, broken, before, unfinished } = *tally;
         [
             code.into(),
             replayed.to_string().into(),
             poor(rejected_again),
-            skipped.to_string().into(),
+            unselected.to_string().into(),
+            poor(withheld),
+            poor(broken),
             before.to_string().into(),
             poor(unfinished),
         ]

@@ -392,6 +392,32 @@ pub(crate) mod tests {
         );
     }
 
+    /// Of a file of which some records were left out: what is done grows, and nothing of it is done again.
+    #[test]
+    fn a_set_of_records_only_grows() {
+        let at = |text: &str| text.parse::<Position>().unwrap();
+        let mut head = group();
+        let steps = ["trim_horizon", "set 3-4", "set 1 3-4", "set 0-1 3-4", "after 4", "set 0-4 9", "end"];
+        for pair in steps.windows(2) {
+            let (head_at, to) = (at(pair[0]), at(pair[1]));
+            let next = head.commit(&worker(1), &step("a", head_at.clone(), to.clone())).unwrap();
+            assert_eq!(next.shards[&ShardId::from("a")].position, to);
+            let refused = |from: &Position, to: &Position| {
+                let refused = Refused::Moved { shard: "a".into(), committed: head_at.clone(), began: from.clone() };
+                assert_eq!(head.commit(&worker(1), &step("a", from.clone(), to.clone())), Err(refused));
+            };
+            for other in steps.map(at) {
+                if other != head_at {
+                    refused(&other, &to);
+                }
+                if other < head_at {
+                    refused(&head_at, &other);
+                }
+            }
+            head = next;
+        }
+    }
+
     #[test]
     fn nobody_clears_a_pack_that_another_publishes() {
         let id = format!("{}-1", worker(1));

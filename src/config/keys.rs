@@ -312,7 +312,7 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "errors.prefix",
-        Values::Text("a folder below the destination, such as \"errors\""),
+        Values::Text("a folder below the destination, such as \"errors\"; not \"replayed\", where replays move what is done"),
         Some("errors"),
         "Where rejections are delivered, with their payload.",
     ),

@@ -122,6 +122,12 @@ What Firemain needs leave for:
 - on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
   `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
 
+`firemain replay` needs those on the bucket and its objects too: it lists and gets error objects, moves them by a get, a put and a
+delete (S3 copies with the first two), and writes rows and state as the service does. With `--from` it needs `s3:ListBucket`,
+`s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` there as well, the last two not with `--keep`, and with `--to-stream`
+`kinesis:PutRecords` on that stream, and `kms:GenerateDataKey` for its key. `firemain status` and `firemain verify` only look:
+`s3:ListBucket`, `s3:GetObject` and `kms:Decrypt` are enough.
+
 `firemain check` tries these, but for those that can't be tried without a trace (`kinesis:SubscribeToShard`,
 `kinesis:RegisterStreamConsumer`, `glue:BatchCreatePartition`). Below the tables and the error prefix it also gets and deletes
 what it has put there itself. Beside them it looks at settings, and says which it may not look at. The service does without

@@ -31,7 +31,7 @@ pub const KEYS: [(&str, &str, &str); 5] = [
     ),
     (
         "name",
-        "1 to 255 lower-case letters, digits and underscores, a letter first; not \"errors\"",
+        "1 to 255 lower-case letters, digits and underscores, a letter first; neither \"errors\" nor \"replayed\"",
         "The table's name, and its folder below the destination, where that is not the schema's name.",
     ),
     (

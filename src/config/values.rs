@@ -9,6 +9,7 @@ use object_store::path::Path;
 
 use super::{Destination, Start};
 use crate::decode::{BadTimeField, TimeField};
+use crate::source::errors::REPLAYED;
 use crate::table::ERRORS;
 
 const LONGEST_NAME: usize = 128;
@@ -164,7 +165,11 @@ pub fn errors_prefix(text: &str) -> Result<String, String> {
     }
     check_folder(folder, LONGEST_ERRORS_PREFIX)?;
     match folder.split('/').next() {
+        Some(REPLAYED) => Err(format!("{REPLAYED} holds what was replayed")),
         Some(first) if TAKEN.contains(&first) => Err(format!("{first} holds other things")),
+        _ if folder.split('/').any(|part| part == REPLAYED) => {
+            Err(format!("a folder {REPLAYED} in it would be taken for what was replayed"))
+        }
         _ => Ok(folder.to_owned()),
     }
 }
@@ -186,7 +191,11 @@ pub fn folder(text: &str) -> Result<PathBuf, String> {
 
 /// A table's name.
 pub fn table_name(text: &str) -> Result<String, String> {
-    if crate::table::is_name(text) && text != ERRORS { Ok(text.to_owned()) } else { Err(format!("{text:?}")) }
+    if crate::table::is_name(text) && text != ERRORS && text != REPLAYED {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("{text:?}"))
+    }
 }
 
 /// A Glue database: <https://docs.aws.amazon.com/glue/latest/webapi/API_Database.html>

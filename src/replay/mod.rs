@@ -56,6 +56,8 @@ pub struct Report {
     pub passed_over: u64,
     /// Objects that moved to `replayed/`.
     pub moved: u64,
+    /// Objects that were there again, though they had moved to `replayed/`: they were not delivered again.
+    pub replayed_before: u64,
     /// Events that became rows.
     pub events: u64,
     /// Payloads that were put on a stream.
@@ -67,6 +69,10 @@ pub struct Report {
     /// Told to stop before all was done.
     pub stopped: bool,
     pub codes: BTreeMap<String, Tally>,
+    /// Why rejections can't be delivered, and how many.
+    pub undeliverable: BTreeMap<&'static str, u64>,
+    /// Objects that are left where they are, and why.
+    pub left: BTreeMap<ShardId, String>,
 }
 
 /// Delivers again what the plan wants; ends when that is committed and published, or by a signal.
@@ -87,29 +93,31 @@ pub async fn run(loaded: &Loaded, plan: &Plan) -> Result<Report, RunError> {
         passed_over: source.passed_over(),
         ..Report::default()
     };
-    if source.objects().is_empty() {
-        return Ok(report);
-    }
     let (storage, telemetry) = (base.storage.clone(), base.telemetry.clone());
     let show = async {
         progress.show(&telemetry).await;
     };
-    if plan.dry_run {
+    if source.objects().is_empty() {
+        // There may be some that are left, or were replayed before.
+    } else if plan.dry_run {
         let state = state(&storage).await?;
-        let (codes, events) = dry::run(&base, &source, &state, show).await?;
-        return Ok(Report { codes, events, ..report });
-    }
-    if let Some(name) = &plan.to_stream {
+        (report.codes, report.events) = dry::run(&base, &source, &state, show).await?;
+    } else if let Some(name) = &plan.to_stream {
         report.left_to_others = stream::put_back(&base, config, &source, name, stop.clone(), show).await?;
     } else {
         let parts = base.parts(&Config { group: GROUP.to_owned(), ..config.clone() }, Arc::clone(&source) as _, true);
         report.events = deliver(&parts, stop.clone(), config.shutdown_timeout, show).await?.counts.events;
     }
+    let outcomes = source.outcomes();
+    (report.undeliverable, report.left) = (outcomes.flaws(), outcomes.left());
+    report.replayed_before = source.again().len() as u64;
+    if plan.dry_run {
+        return Ok(report);
+    }
     let state = state(&storage).await?;
     let is_done = |shard: &&ShardId| position(&state, shard) == Some(Position::End);
-    let unread = source.objects().keys().filter(|shard| !source.outcomes().has_read(shard));
-    report.done_before = unread.filter(is_done).count() as u64;
-    report.codes = source.outcomes().tally(|shard| position(&state, shard));
+    report.done_before = source.objects().keys().filter(|id| !outcomes.has_read(id)).filter(is_done).count() as u64;
+    report.codes = outcomes.tally(|shard| position(&state, shard));
     if plan.to_stream.is_some() {
         report.put = report.codes.values().map(|tally| tally.replayed).sum();
     }
@@ -153,7 +161,8 @@ fn position(state: &Snapshot, shard: &ShardId) -> Option<Position> {
     state.shards.get(shard).map(|shard| shard.position.clone())
 }
 
-/// Moves every object out of which everything is committed, those of earlier runs too. Returns how many.
+/// Moves every object out of which everything is committed, those of earlier runs too. Returns how many. Those that had
+/// moved before and were there again are deleted: what they hold is in `replayed/`.
 async fn retire(
     errors: &Storage,
     place: &Place,
@@ -173,5 +182,6 @@ async fn retire(
     let moves = done.iter().map(|key| async { errors.rename(key, &place.folders.replayed(key)).await });
     let moves: Vec<_> = moves.map(futures::FutureExt::boxed).collect();
     futures::stream::iter(moves).buffer_unordered(MOVES).try_collect::<Vec<()>>().await.map_err(fatal)?;
+    errors.delete(source.again().to_vec()).await.map_err(fatal)?;
     Ok(done.len() as u64)
 }

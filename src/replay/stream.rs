@@ -98,9 +98,11 @@ impl Replay<'_> {
     async fn run(&self) -> Result<u64, WorkerError> {
         loop {
             match self.as_member().await {
-                Err(error) if error.is_fenced() && !*self.stop.borrow() => {
-                    warn!("{error}: starting again as a new worker");
+                Err(error) if error.is_fenced() && *self.stop.borrow() => {
+                    warn!("{error}, while it was ending: what it had not committed is put again by the next one");
+                    return Ok(0);
                 }
+                Err(error) if error.is_fenced() => warn!("{error}: starting again as a new worker"),
                 ended => return ended,
             }
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::tables::{BadRule, Rule, Tables};
 use super::{BUILT_IN, ERRORS, LOG_EVENTS, Schema, SchemaError};
 use crate::config::TableConfig;
+use crate::source::errors::REPLAYED;
 
 /// Texts of schema files, by the name of their schema.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ pub enum LibraryError {
     Schema(#[from] SchemaError),
     #[error("{0} and {1} are both the schema {2}: rename one")]
     Twice(String, String, String),
-    #[error("{path} is called {name}, as the table {of} is, and can't be another: rename it")]
+    #[error("{path} is called {name}, as {of} is, and can't be another: rename it")]
     Taken { path: String, name: String, of: &'static str },
 }
 
@@ -46,7 +47,11 @@ impl Library {
         for (path, text) in folder.map(read).transpose()?.unwrap_or_default() {
             let schema = Arc::new(Schema::parse(&path, &text, None)?);
             let name = schema.name.clone();
-            let taken = [(LOG_EVENTS, "of all events that no other takes"), (ERRORS, "of the error prefix")];
+            let taken = [
+                (LOG_EVENTS, "the table of all events that no other takes"),
+                (ERRORS, "the table of the error prefix"),
+                (REPLAYED, "the folder of what was replayed"),
+            ];
             if let Some((_, of)) = taken.into_iter().find(|(taken, _)| *taken == name) {
                 return Err(LibraryError::Taken { path, name, of });
             }

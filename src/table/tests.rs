@@ -256,6 +256,9 @@ fn schemas_of_ones_own_are_read_from_a_folder_and_take_the_place_of_others() {
     assert!(twice.ends_with("c.json are both the schema app_json: rename one"), "{twice}");
     write("c.json", &own.replace("app_json", "log_events"));
     assert!(Library::open(Some(folder.path())).unwrap_err().to_string().contains("can't be another"));
+    write("c.json", &own.replace("app_json", "replayed"));
+    let taken = Library::open(Some(folder.path())).unwrap_err().to_string();
+    assert!(taken.contains("is called replayed, as the folder of what was replayed is"), "{taken}");
     write("c.json", "{}");
     let wrong = Library::open(Some(folder.path())).unwrap_err().to_string();
     assert!(wrong.ends_with("c.json:1:2: missing field `name`: add it"), "{wrong}");

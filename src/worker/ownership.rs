@@ -258,7 +258,8 @@ impl Claiming {
     fn gone(&mut self, before: &Snapshot, listed: &[Shard]) -> BTreeSet<ShardId> {
         let listed: BTreeSet<&ShardId> = listed.iter().map(|shard| &shard.id).collect();
         if self.source.ends() {
-            // A file that is not there may come again, and is not to be read again.
+            // A file that is not there may come again, and is not to be read again: only what the source knows by other
+            // means then is forgotten, as objects of rejections by their twins in `replayed/`.
             let ended = before.shards.iter().filter(|(_, shard)| shard.has_ended()).map(|(id, _)| id);
             return ended.filter(|id| !listed.contains(id) && self.source.is_gone(id)).cloned().collect();
         }

@@ -1,5 +1,6 @@
 //! `firemain replay`, by the binary: what is delivered again, once, and what becomes of the error objects.
 
+mod odd;
 mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -241,8 +242,8 @@ async fn error_files_of_firehose_are_read_and_what_is_no_rejection_stays() {
     let from = format!("file://{}/lake/firehose/", lake.0.path().display());
     let said = lake.replayed(&["--from", &from]).await;
     assert_eq!(lake.ids(), ids(&["a", "b", "c", "d", "e"], 2));
-    let skipped = said["codes"]["(no rejection)"]["skipped"].as_u64().unwrap();
-    assert!(skipped >= 3, "{said}");
+    let broken = said["codes"]["(no rejection)"]["broken"].as_u64().unwrap();
+    assert!(broken >= 3, "{said}");
     let moved: Vec<String> = lake.files("replayed").into_keys().collect();
     assert_eq!(
         moved,
@@ -312,6 +313,18 @@ async fn what_cannot_be_replayed_is_named() {
             "{}",
             last_line(&output)
         );
+    }
+    let output = lake.replay(&["--from", &format!("file://{}", lake.0.path().display())]).await;
+    let last = last_line(&output);
+    assert!(output.status.code() == Some(2) && last.contains("lies in it, with its tables"), "{last}");
+    assert!(last.contains(&format!("name the error prefix, file://{root}/errors/")), "{last}");
+    for (more, names) in [
+        ("errors.prefix = \"replayed\"\n", "holds what was replayed"),
+        ("[[table]]\nschema = \"apache_access\"\nname = \"replayed\"\nlog_groups = [\"a\"]\n", "nor \"replayed\""),
+    ] {
+        let output = firemain(&["check-config", "--source", "-", "--config", &lake.config(more)], &[]).await;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && said.contains(names), "{said}");
     }
     let said = lake.replayed(&[]).await;
     assert_eq!(said["objects"], 0, "an error prefix without anything is well");

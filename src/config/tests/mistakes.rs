@@ -32,6 +32,8 @@ fn wrong_values_are_told_with_key_value_place_and_what_is_allowed() {
         ("[errors]\nprefix = \"a/../b\"", "c.toml:5:1", &["`errors.prefix`", "`..`"]),
         ("[errors]\nprefix = \"_firemain/x\"", "c.toml:5:1", &["`errors.prefix`", "_firemain holds other things"]),
         ("[errors]\nprefix = \"log_events\"", "c.toml:5:1", &["`errors.prefix`", "log_events holds other things"]),
+        ("[errors]\nprefix = \"replayed/x\"", "c.toml:5:1", &["`errors.prefix`", "replayed holds what was replayed"]),
+        ("[errors]\nprefix = \"x/replayed\"", "c.toml:5:1", &["`errors.prefix`", "taken for what was replayed"]),
     ] {
         let line = wrong_with(more);
         assert!(line.starts_with(&format!("{place}: ")), "{line}");

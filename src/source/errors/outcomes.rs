@@ -15,8 +15,12 @@ pub enum Fate {
     RejectedAgain,
     /// It was delivered by an earlier replay.
     Before,
-    /// It was not asked for, has no payload, or is no rejection.
-    Left,
+    /// It was not asked for.
+    NotAskedFor,
+    /// It has no payload that could be delivered.
+    Withheld,
+    /// It is no rejection.
+    Broken,
 }
 
 /// By object and place: reading a record again changes nothing.
@@ -28,6 +32,10 @@ struct Known {
     /// Every code that was met; [`Outcomes::lines`] names them by their place.
     codes: Vec<String>,
     lines: BTreeMap<ShardId, Vec<(u16, Fate)>>,
+    /// Why rejections can't be delivered, and how many.
+    flaws: BTreeMap<&'static str, u64>,
+    /// Objects that can't be read to their end, and why.
+    left: BTreeMap<ShardId, String>,
 }
 
 /// How many rejections of one code met which fate.
@@ -35,7 +43,12 @@ struct Known {
 pub struct Tally {
     pub replayed: u64,
     pub rejected_again: u64,
-    pub skipped: u64,
+    /// Not asked for.
+    pub unselected: u64,
+    /// There is nothing of it that could be delivered.
+    pub withheld: u64,
+    /// No rejection, or a damaged one.
+    pub broken: u64,
     /// Delivered by an earlier replay.
     pub before: u64,
     /// Read, and not committed before the replay ended.
@@ -49,30 +62,55 @@ impl std::ops::Add for Tally {
         Self {
             replayed: self.replayed + other.replayed,
             rejected_again: self.rejected_again + other.rejected_again,
-            skipped: self.skipped + other.skipped,
+            unselected: self.unselected + other.unselected,
+            withheld: self.withheld + other.withheld,
+            broken: self.broken + other.broken,
             before: self.before + other.before,
             unfinished: self.unfinished + other.unfinished,
         }
     }
 }
 
-impl Outcomes {
-    /// The rejection at a place of an object has this code, and this is done with it. Places come in their order.
-    pub fn met(&self, object: &ShardId, index: u64, code: &str, fate: Fate) {
-        let mut known = self.known();
-        let place = known.codes.iter().position(|known| known == code).unwrap_or_else(|| {
-            known.codes.push(code.to_owned());
-            known.codes.len() - 1
+impl Known {
+    /// Whether it is met for the first time.
+    fn met(&mut self, object: &ShardId, index: u64, code: &str, fate: Fate) -> bool {
+        let place = self.codes.iter().position(|known| known == code).unwrap_or_else(|| {
+            self.codes.push(code.to_owned());
+            self.codes.len() - 1
         });
         let line = (u16::try_from(place).unwrap_or(u16::MAX), fate);
-        let lines = known.lines.entry(object.clone()).or_default();
+        let lines = self.lines.entry(object.clone()).or_default();
         match usize::try_from(index).ok().and_then(|index| lines.get_mut(index)) {
             // It was met in this replay already.
             Some(_) if fate == Fate::Before => {}
             Some(known) if known.1 == Fate::RejectedAgain && fate == Fate::Delivered => {}
             Some(known) => *known = line,
-            None => lines.push(line),
+            None => {
+                lines.push(line);
+                return true;
+            }
         }
+        false
+    }
+}
+
+impl Outcomes {
+    /// The rejection at a place of an object has this code, and this is done with it. Places come in their order.
+    pub fn met(&self, object: &ShardId, index: u64, code: &str, fate: Fate) {
+        self.known().met(object, index, code, fate);
+    }
+
+    /// The same of one that can't be delivered, and why.
+    pub fn flawed(&self, object: &ShardId, index: u64, code: &str, why: &'static str) {
+        let mut known = self.known();
+        if known.met(object, index, code, Fate::Withheld) {
+            *known.flaws.entry(why).or_default() += 1;
+        }
+    }
+
+    /// An object can't be read to its end: what is left of it is left where it is.
+    pub fn leave(&self, object: &ShardId, why: &str) {
+        self.known().left.insert(object.clone(), why.to_owned());
     }
 
     /// A record that was handed on was rejected.
@@ -110,7 +148,9 @@ impl Outcomes {
                 let code = known.codes.get(usize::from(*code)).map_or("(others)", String::as_str);
                 let tally = tallies.entry(code.to_owned()).or_default();
                 match fate {
-                    Fate::Left => tally.skipped += 1,
+                    Fate::NotAskedFor => tally.unselected += 1,
+                    Fate::Withheld => tally.withheld += 1,
+                    Fate::Broken => tally.broken += 1,
                     Fate::Before => tally.before += 1,
                     _ if !is_done(index) => tally.unfinished += 1,
                     Fate::Delivered => tally.replayed += 1,
@@ -119,6 +159,16 @@ impl Outcomes {
             }
         }
         tallies
+    }
+
+    /// Why rejections can't be delivered, and how many.
+    pub fn flaws(&self) -> BTreeMap<&'static str, u64> {
+        self.known().flaws.clone()
+    }
+
+    /// Objects that were not read to their end, and why.
+    pub fn left(&self) -> BTreeMap<ShardId, String> {
+        self.known().left.clone()
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -136,8 +186,10 @@ mod tests {
         for _ in 0..2 {
             outcomes.met(&a, 0, "X", Fate::Delivered);
             outcomes.met(&a, 1, "X", Fate::Delivered);
-            outcomes.met(&a, 2, "Y", Fate::Left);
+            outcomes.met(&a, 2, "Y", Fate::NotAskedFor);
             outcomes.met(&a, 3, "Y", Fate::Delivered);
+            outcomes.flawed(&a, 4, "Y", "why");
+            outcomes.met(&a, 5, "Z", Fate::Broken);
             outcomes.met(&b, 0, "Y", Fate::Before);
             outcomes.rejected_again(&a, 1);
         }
@@ -146,8 +198,10 @@ mod tests {
         let at = |shard: &ShardId| (shard.as_str() == "a").then(|| "after 1".parse().unwrap());
         let tally = outcomes.tally(at);
         assert_eq!(tally["X"], Tally { replayed: 1, rejected_again: 1, ..Tally::default() });
-        assert_eq!(tally["Y"], Tally { skipped: 1, before: 1, unfinished: 1, ..Tally::default() });
+        assert_eq!(tally["Y"], Tally { unselected: 1, withheld: 1, before: 1, unfinished: 1, ..Tally::default() });
+        assert_eq!(tally["Z"], Tally { broken: 1, ..Tally::default() });
+        assert_eq!(outcomes.flaws(), BTreeMap::from([("why", 1)]), "it was met twice, and is one");
         let end = outcomes.tally(|_| Some(Position::End));
-        assert_eq!(end["Y"], Tally { replayed: 1, skipped: 1, before: 1, ..Tally::default() });
+        assert_eq!(end["Y"], Tally { replayed: 1, unselected: 1, withheld: 1, before: 1, ..Tally::default() });
     }
 }

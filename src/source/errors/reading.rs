@@ -1,18 +1,21 @@
 //! Reads one error object: JSON values, one a line or several, gzip or not.
 
+use std::cell::Cell;
 use std::io::{self, Read};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use memchr::memchr;
 use object_store::ObjectMeta;
-use serde_json::value::RawValue;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use super::line::Line;
+use super::line::{Line, Numbers};
 use super::outcomes::{Fate, Outcomes};
 use super::progress::Progress;
 use super::selection::Selection;
+use super::values::{TooMany, Vain, Value, next_rejection, value};
 use crate::commit::storage::Storage;
 use crate::event::{Millis, ShardId};
 use crate::gzip::is_gzip;
@@ -26,6 +29,8 @@ use crate::source::thread::{Outlet, Stopped};
 const FETCH: u64 = 2 << 20;
 /// How lines are called that are no rejections.
 const NO_REJECTION: &str = "(no rejection)";
+/// So many objects in a row that can't be got are not odd objects: it is the store.
+const AWAY: u64 = 16;
 
 /// One object, and what is wanted of it.
 pub struct Reading {
@@ -39,13 +44,19 @@ pub struct Reading {
     pub progress: Arc<Progress>,
     /// Bytes that a rejection may have.
     pub largest: usize,
+    /// Objects in a row that could not be got.
+    pub failing: Arc<AtomicU64>,
+    /// Bytes of it that progress has counted.
+    pub read: Cell<u64>,
 }
 
 enum Failed {
     Stopped,
     /// It was deleted or moved, or is another one now.
     Gone,
-    Io(io::Error),
+    /// The store refuses it.
+    Refused(io::Error),
+    /// It is no error object.
     Shape(String),
 }
 
@@ -57,7 +68,13 @@ impl From<Stopped> for Failed {
 
 impl From<io::Error> for Failed {
     fn from(error: io::Error) -> Self {
-        if error.kind() == io::ErrorKind::NotFound { Self::Gone } else { Self::Io(error) }
+        if error.kind() == io::ErrorKind::NotFound { Self::Gone } else { Self::Refused(error) }
+    }
+}
+
+impl From<TooMany> for Failed {
+    fn from(_: TooMany) -> Self {
+        Self::Shape("there is little in it but beginnings of JSON: is it an error object?".to_owned())
     }
 }
 
@@ -66,6 +83,7 @@ impl Reading {
     pub fn run(self, turn: Turn<'_>, mut outlet: Outlet) {
         self.outcomes.begin(&self.name);
         let result = self.read(turn, &mut outlet);
+        self.progress.read(self.object.size.saturating_sub(self.read.get()));
         self.progress.object();
         match result {
             Ok(left) => drop(outlet.finish(left == 0)),
@@ -74,9 +92,19 @@ impl Reading {
                 warn!("{} is not there any more, or was written again: the rest of it is passed over", self.name);
                 drop(outlet.finish(false));
             }
-            Err(Failed::Io(error)) => outlet.fail(SourceError::Fatal(error.to_string())),
-            Err(Failed::Shape(why)) => outlet.fail(SourceError::Fatal(format!("{}: {why}", self.name))),
+            Err(Failed::Refused(error)) if self.failing.fetch_add(1, Ordering::Relaxed) + 1 >= AWAY => {
+                outlet.fail(SourceError::Fatal(error.to_string()));
+            }
+            Err(Failed::Refused(error)) => self.leave(outlet, &error.to_string()),
+            Err(Failed::Shape(why)) => self.leave(outlet, &why),
         }
+    }
+
+    /// What was read of it is delivered, and the others are too.
+    fn leave(&self, outlet: Outlet, why: &str) {
+        warn!("{} is left where it is: {why}", self.name);
+        self.outcomes.leave(&self.name, why);
+        drop(outlet.finish(false));
     }
 
     /// Returns how many were left.
@@ -84,42 +112,28 @@ impl Reading {
         let mut object = Ranges::new(self, outlet.runtime());
         let (damage, beginning) = (Known::default(), object.beginning()?);
         if !is_gzip(&beginning) {
+            object.counts = true;
             self.values(Window::new(object, turn), &damage, outlet)
         } else {
             // Its checksum comes last, and nothing is delivered that it would have refuted.
             members::check(&mut object, &damage)?;
             object.rewind();
+            object.counts = true;
             self.values(Window::new(Members::new(object, &damage), turn), &damage, outlet)
         }
     }
 
     fn values(&self, mut window: Window<'_, impl Read>, damage: &Known, outlet: &mut Outlet) -> Result<u64, Failed> {
-        let (mut index, mut left) = (0, 0);
+        let (mut index, mut left, mut vain) = (0, 0, Vain::default());
         loop {
             let blank = window.bytes().iter().take_while(|byte| byte.is_ascii_whitespace()).count();
             window.consume(blank);
-            let bytes = window.bytes();
-            let (end, text) = match value(bytes) {
-                _ if bytes.is_empty() && window.is_last() => break,
-                Value::Object(end, text) => (end, Some(text)),
-                Value::Unfinished if !window.is_last() && bytes.len() < self.largest => {
-                    window.grow()?;
-                    continue;
-                }
-                Value::Unfinished | Value::None => match (memchr::memchr(b'\n', bytes), window.is_last()) {
-                    (Some(end), _) => (end, None),
-                    (None, true) => (bytes.len(), None),
-                    (None, false) if bytes.len() >= self.largest => {
-                        return Err(Failed::Shape(format!(
-                            "a line has more than {} bytes: is it an error object?",
-                            self.largest
-                        )));
-                    }
-                    (None, false) => {
-                        window.grow()?;
-                        continue;
-                    }
-                },
+            if window.bytes().is_empty() && window.is_last() {
+                break;
+            }
+            let Some((end, text)) = self.next(&window, &mut vain)? else {
+                window.grow()?;
+                continue;
             };
             let intact = damage.get().is_none_or(|damage| window.offset() + end as u64 <= damage.intact);
             left += u64::from(!self.line(index, text.filter(|_| intact), outlet)?);
@@ -133,48 +147,62 @@ impl Reading {
         Ok(left)
     }
 
+    /// Where the first value ends, and its text if it is an object; what is none ends where the next rejection begins, or the
+    /// line does. `None` when more bytes are needed to tell.
+    fn next<'w>(
+        &self,
+        window: &'w Window<'_, impl Read>,
+        vain: &mut Vain,
+    ) -> Result<Option<(usize, Option<&'w str>)>, Failed> {
+        let (bytes, is_whole) = (window.bytes(), window.is_last() || window.bytes().len() >= self.largest);
+        let read = window.offset() + bytes.len() as u64;
+        let parsed = match value(bytes) {
+            Value::Object(end, text) => return Ok(Some((end, Some(text)))),
+            Value::Unfinished => bytes.len(),
+            Value::None(parsed) => parsed,
+        };
+        vain.add(parsed, read)?;
+        if parsed == bytes.len() && !is_whole {
+            return Ok(None);
+        }
+        let end = match memchr(b'\n', bytes) {
+            Some(end) => end,
+            None if window.is_last() => bytes.len(),
+            None if !is_whole => return Ok(None),
+            None => {
+                let largest = self.largest;
+                return Err(Failed::Shape(format!("a line has more than {largest} bytes: is it an error object?")));
+            }
+        };
+        let end = next_rejection(&bytes[..end], vain, read)?.unwrap_or(end);
+        Ok(Some((end, None)))
+    }
+
     /// One of them; false when it is left.
     fn line(&self, index: u64, text: Option<&str>, outlet: &mut Outlet) -> Result<bool, Failed> {
         let modified: Millis = self.object.last_modified.timestamp_millis();
         let met = |code: &str, fate| self.outcomes.met(&self.name, index, code, fate);
         let Some(line) = text.and_then(Line::parse) else {
-            met(NO_REJECTION, Fate::Left);
+            met(NO_REJECTION, Fate::Broken);
             return Ok(false);
         };
         if self.done.contains(index) {
             met(&line.code, Fate::Before);
             return Ok(true);
         }
-        if !self.selection.takes(&line, modified) || line.flaw().is_some() {
-            met(&line.code, Fate::Left);
+        if !self.selection.takes(&line, modified) {
+            met(&line.code, Fate::NotAskedFor);
+            return Ok(false);
+        }
+        if let Some(why) = line.flaw() {
+            self.outcomes.flawed(&self.name, index, &line.code, why);
             return Ok(false);
         }
         met(&line.code, Fate::Delivered);
-        if let Some(record) = line.into_record(index, modified) {
+        if let Some(record) = line.into_record(Numbers::of(&self.name), index, modified) {
             outlet.push(record)?;
         }
         Ok(true)
-    }
-}
-
-/// What stands at the beginning of some bytes.
-enum Value<'w> {
-    /// An object, and where it ends.
-    Object(usize, &'w str),
-    /// The bytes end before it does.
-    Unfinished,
-    None,
-}
-
-fn value(bytes: &[u8]) -> Value<'_> {
-    if bytes.first().is_some_and(|first| *first != b'{') {
-        return Value::None;
-    }
-    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<&RawValue>();
-    match values.next() {
-        Some(Ok(raw)) => Value::Object(values.byte_offset(), raw.get()),
-        Some(Err(error)) if !error.is_eof() => Value::None,
-        _ => Value::Unfinished,
     }
 }
 
@@ -208,7 +236,6 @@ impl<'r> Ranges<'r> {
     fn rewind(&mut self) {
         self.chunk = self.first.clone().unwrap_or_default();
         self.at = self.chunk.len() as u64;
-        self.counts = true;
     }
 
     fn fetch(&self, from: u64) -> io::Result<Bytes> {
@@ -218,6 +245,7 @@ impl<'r> Ranges<'r> {
             return Ok(Bytes::new());
         }
         let fetched = self.runtime.block_on(storage.get_range(object, from..to)).map_err(io::Error::other)?;
+        self.reading.failing.store(0, Ordering::Relaxed);
         fetched.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))
     }
 }
@@ -232,6 +260,7 @@ impl Read for Ranges<'_> {
         into[..length].copy_from_slice(&self.chunk.split_to(length));
         if self.counts {
             self.reading.progress.read(length as u64);
+            self.reading.read.set(self.reading.read.get() + length as u64);
         }
         Ok(length)
     }
