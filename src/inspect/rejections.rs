@@ -115,7 +115,7 @@ impl Writer {
 
 impl Shown {
     fn of(fields: Fields<'_>, number: u64, code: String, reader: &mut Reader, options: Options) -> Self {
-        let payload = fields.payload().ok().map(|data| reader.of_bytes(data.into()));
+        let payload = fields.payload().ok().map(|data| reader.of_bytes(data));
         let (attempts, arrival, ended) = (fields.attempts(), fields.arrival(), fields.attempt_ended());
         let from = [
             ("streamName", fields.stream_name),
