@@ -43,7 +43,11 @@ impl Lake {
         let path = self.path("firemain.toml");
         let lake = self.path("lake");
         let format = "format.kind = \"json\"\nflush.interval = \"1s\"\nlease_timeout = \"1s\"\n";
-        std::fs::write(&path, format!("destination = \"file://{}\"\n{format}{more}", lake.display())).unwrap();
+        let text = format!("destination = \"file://{}\"\n{format}{more}", lake.display());
+        // Not while another that runs reads it.
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
+            std::fs::write(&path, text).unwrap();
+        }
         path.display().to_string()
     }
 
