@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ConfigArgs, Failure, output};
+use crate::inspect::shown::escaped;
 
 pub const EXAMPLES: &str = "\
 Asks /healthz of the worker at `http.listen`: it is well while its loops turn and what is due is committed within \
@@ -46,7 +47,7 @@ pub fn run(args: &HealthArgs) -> Result<(), Failure> {
     let (status, body) =
         ask(address, path).map_err(|error| Failure::fatal(format!("no worker answers at {address}: {error}")))?;
     match status {
-        200 => output::print(&body),
+        200 => output::print(&body.lines().map(|line| escaped(line) + "\n").collect::<String>()),
         _ => Err(Failure::fatal(body.trim_end().to_owned())),
     }
 }

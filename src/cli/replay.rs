@@ -105,8 +105,11 @@ fn failure(report: &Report) -> Option<Failure> {
 
 fn told(report: &Report, plan: &Plan) -> String {
     let Report { dry_run, objects, passed_over, moved, replayed_before, events, put, done_before, .. } = report;
-    let others =
-        if *passed_over > 0 { format!(" ({passed_over} others have nothing that is wanted)") } else { String::new() };
+    let others = match passed_over {
+        0 => String::new(),
+        1 => " (1 other has nothing that is wanted)".to_owned(),
+        more => format!(" ({more} others have nothing that is wanted)"),
+    };
     let mut text = if report.codes.is_empty() { String::new() } else { format!("{}\n", summary(&report.codes)) };
     if *objects == 0 {
         text.push_str(&format!("Nothing to replay below {}{others}.\n", plan.from));
