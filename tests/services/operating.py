@@ -54,11 +54,12 @@ def replayed(case: Case, kills):
     assert errors and not keys(case.servers, "replayed/log_events/")
     for _ in range(kills):
         running = [Replay(case, "replayed", **SLOW) for _ in range(case.rng.choice((1, 1, 2)))]
-        case.moment(case.rng.uniform(0.05, 1.5))
+        case.moment(case.rng.uniform(0.05, 4))
         for replay in running:
             if replay.is_alive():
                 replay.kill()
     early = len(keys(case.servers, "replayed/log_events/"))
+    assert early > 0, "no object became visible between the kills"
     Replay(case, "replayed", **SLOW).done()
     assert not keys(case.servers, "replayed/errors/"), "what was replayed is in the error prefix still"
     moved = keys(case.servers, "replayed/replayed/")
