@@ -122,11 +122,9 @@ fn behind(records: &[Record], done: Option<&mut Indices>) -> Option<Position> {
 /// What became of so many records, which a position goes past: as what was decoded says, so that it does not balance if
 /// any of them is missing there.
 fn became(read: usize, decoded: &Decoded) -> RecordCounts {
-    let of = |rejection: &'_ Rejection| {
-        let place = rejection.earlier.as_ref().map(|earlier| earlier.index);
-        (place, rejection.sequence.clone())
-    };
-    let rejected: HashSet<_> = decoded.rejections.iter().map(of).collect();
+    let of = |rejection: &'_ Rejection| rejection.earlier.as_ref().map(|earlier| earlier.index);
+    let rejected: HashSet<_> =
+        decoded.rejections.iter().map(|rejection| (of(rejection), &rejection.sequence)).collect();
     let (rejected, control) = (rejected.len() as u64, decoded.counts.control);
     let delivered = decoded.counts.records.saturating_sub(rejected + control);
     RecordCounts { read: read as u64, delivered, rejected, control }

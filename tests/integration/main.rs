@@ -13,3 +13,4 @@ mod s3;
 mod shell;
 #[path = "../support/mod.rs"]
 mod support;
+mod telling;
