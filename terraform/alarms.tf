@@ -148,7 +148,6 @@ resource "aws_cloudwatch_metric_alarm" "restarts" {
 }
 
 resource "aws_sns_topic" "alarms" {
-  # checkov:skip=CKV_AWS_26:By default it has the key of kms.tf; alarms can't publish with the account's aws/sns
   count = var.create_sns_topic ? 1 : 0
 
   name              = "${var.name}-alarms"

@@ -9,7 +9,6 @@ resource "aws_s3_bucket" "this" {
   # checkov:skip=CKV_AWS_18:Who reads is in CloudTrail's data events; access logs would be one more lake of logs
   # checkov:skip=CKV_AWS_21:Off on purpose, see aws_s3_bucket_versioning
   # checkov:skip=CKV_AWS_144:One region, as the stream; who needs a second copy adds a replication of their own
-  # checkov:skip=CKV_AWS_145:By default it has the key of kms.tf
   # checkov:skip=CKV2_AWS_62:Nobody here waits for objects: Glue is told by the service
   count = var.create_bucket ? 1 : 0
 
@@ -57,7 +56,6 @@ resource "aws_s3_bucket_server_side_encryption_configuration" "this" {
 # Objects are put once, under names that never come again; heartbeats and snapshots are replaced and deleted all day, and
 # each would stay as a version. What masks were too late for must be gone when it is deleted.
 resource "aws_s3_bucket_versioning" "this" {
-  # checkov:skip=CKV_AWS_21:As said above
   count = var.create_bucket ? 1 : 0
 
   bucket = aws_s3_bucket.this[0].id

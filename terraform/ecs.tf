@@ -94,7 +94,6 @@ resource "aws_ecs_cluster" "this" {
 }
 
 resource "aws_ecs_task_definition" "this" {
-  # checkov:skip=CKV_AWS_97:There is no volume of EFS
   family                   = var.name
   requires_compatibilities = ["FARGATE"]
   network_mode             = "awsvpc"
@@ -145,7 +144,6 @@ resource "aws_ecs_task_definition" "this" {
 }
 
 resource "aws_ecs_service" "this" {
-  # checkov:skip=CKV_AWS_333:Only where assign_public_ip says so, for subnets without NAT; nothing listens, and no port is open
   name             = var.name
   cluster          = local.cluster_arn
   task_definition  = aws_ecs_task_definition.this.arn

@@ -21,7 +21,6 @@ resource "aws_cloudwatch_event_rule" "stopped" {
 }
 
 resource "aws_cloudwatch_log_group" "stopped" {
-  # checkov:skip=CKV_AWS_158:By default it has the key of kms.tf
   # checkov:skip=CKV_AWS_338:As the service's own log
   name              = local.events_log_group_name
   retention_in_days = var.log_retention_days

@@ -257,7 +257,6 @@ resource "aws_iam_role" "execution" {
 }
 
 resource "aws_iam_role_policy" "execution" {
-  # checkov:skip=CKV_AWS_355:ecr:GetAuthorizationToken takes no resource
   name   = "start"
   role   = aws_iam_role.execution.id
   policy = jsonencode({ Version = "2012-10-17", Statement = local.execution_statements })

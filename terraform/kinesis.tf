@@ -4,7 +4,6 @@ locals {
 }
 
 resource "aws_kinesis_stream" "this" {
-  # checkov:skip=CKV_AWS_185:By default it has the key of kms.tf; who turns that off gets the account's aws/kinesis
   count = var.create_stream ? 1 : 0
 
   name             = coalesce(var.stream_name, var.name)

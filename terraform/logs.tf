@@ -9,7 +9,6 @@ locals {
 
 # Firemain's own log. Of the class STANDARD, the only one that makes metrics of EMF lines.
 resource "aws_cloudwatch_log_group" "this" {
-  # checkov:skip=CKV_AWS_158:By default it has the key of kms.tf
   # checkov:skip=CKV_AWS_338:It is read when something is wrong; a year of it is bought by log_retention_days
   name              = local.log_group_name
   retention_in_days = var.log_retention_days
@@ -20,7 +19,6 @@ resource "aws_cloudwatch_log_group" "this" {
 # Log groups that this module is to make, or has been given by an import block: so their retention is set.
 resource "aws_cloudwatch_log_group" "subscribed" {
   # checkov:skip=CKV_AWS_158:They are other people's log groups: a key would have to let their writers and readers in
-  # checkov:skip=CKV_AWS_338:The lake is where logs are kept
   for_each = local.created_log_groups
 
   name              = each.key
