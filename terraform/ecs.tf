@@ -152,6 +152,9 @@ resource "aws_ecs_service" "this" {
   desired_count    = var.min_tasks
   propagate_tags   = "SERVICE"
 
+  # A zone that comes back gets its share of the workers again.
+  availability_zone_rebalancing = "ENABLED"
+
   # New workers start beside the old ones and share the shards with them, each owned by one: so there are never none.
   deployment_minimum_healthy_percent = 100
   deployment_maximum_percent         = 200

@@ -4,10 +4,14 @@ Usage: moto_plus.py -H 127.0.0.1 -p PORT
 """
 import json
 import sys
+from inspect import signature
 
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse as Scaling
 from moto.athena.models import AthenaBackend
 from moto.athena.responses import AthenaResponse
+from moto.ec2.models.security_groups import SecurityGroupRule
+from moto.ecs.responses import EC2ContainerServiceResponse as Ecs
+from moto.kinesis.responses import KinesisResponse
 from moto.logs.models import SubscriptionFilter
 from moto.logs.responses import LogsResponse
 
@@ -91,6 +95,45 @@ def to_json(self):
 
 
 LogsResponse.put_subscription_filter, SubscriptionFilter.to_json = put_subscription_filter, to_json
+
+# Tags that a stream is made with.
+made_stream = KinesisResponse.create_stream
+
+
+def create_stream(self):
+    answer = made_stream(self)
+    if self._get_param("Tags"):
+        self.kinesis_backend.add_tags_to_stream(None, self._get_param("StreamName"), self._get_param("Tags"))
+    return answer
+
+
+KinesisResponse.create_stream = create_stream
+
+# How a service is spread over zones.
+made_service = Ecs.create_service
+
+
+def create_service(self):
+    answer = made_service(self)
+    answer.result["service"].availability_zone_rebalancing = self._get_param("availabilityZoneRebalancing") or "DISABLED"
+    return answer
+
+
+Ecs.create_service = create_service
+
+# Descriptions of rules whose other side is a group or a list of prefixes.
+made_rule = SecurityGroupRule.__init__
+
+
+def make_rule(self, *args, **kwargs):
+    made_rule(self, *args, **kwargs)
+    prefixes = signature(made_rule).bind(self, *args, **kwargs).arguments.get("prefix_list_id") or {}
+    sides = (self.ip_range, self.source_group, prefixes)
+    self.told = next((side["Description"] for side in sides if side.get("Description")), None)
+
+
+SecurityGroupRule.__init__ = make_rule
+SecurityGroupRule.description = property(lambda self: self.told)
 
 from moto.server import main  # noqa: E402
 
