@@ -51,16 +51,17 @@ def table_of(lake, glue, name):
     partitions = glue.get_partitions(DatabaseName="logs", TableName=name)["Partitions"]
     keys = [key["Name"] for key in table["PartitionKeys"]]
     kinds = {"timestamp": "TIMESTAMPTZ", "string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER"}
-    columns = [(column["Name"], kinds[column["Type"]]) for column in table["StorageDescriptor"]["Columns"]]
+    columns = table["StorageDescriptor"]["Columns"]
+    columns = ", ".join(f'"{column["Name"]}"::{kinds[column["Type"]]} AS "{column["Name"]}"' for column in columns)
     s3, selects = boto3.client("s3"), []
     for partition in partitions:
         bucket, prefix = partition["StorageDescriptor"]["Location"].removeprefix("s3://").split("/", 1)
         for found in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", []):
             path = Path(tempfile.mkdtemp(dir=lake)) / Path(found["Key"]).name
             path.write_bytes(s3.get_object(Bucket=bucket, Key=found["Key"])["Body"].read())
-            values = ", ".join(f"'{value}' AS \"{key}\"" for key, value in zip(keys, partition["Values"], strict=True))
+            values = ", ".join("'{}' AS {}".format(value, key) for key, value in zip(keys, partition["Values"], strict=True))
             read = f"read_parquet('{path}')" if path.suffix == ".parquet" else f"read_json('{path}', format = 'newline_delimited')"
-            selects.append(f"SELECT {', '.join(f'\"{n}\"::{kind} AS \"{n}\"' for n, kind in columns)}, {values} FROM {read}")
+            selects.append(f"SELECT {columns}, {values} FROM {read}")
     duckdb.sql(f"CREATE VIEW {name} AS {' UNION ALL '.join(selects)}")
     return len(partitions)
 
