@@ -20,6 +20,7 @@ resource "aws_cloudwatch_event_rule" "stopped" {
   })
 }
 
+# EventBridge delivers to log groups that are called so.
 resource "aws_cloudwatch_log_group" "stopped" {
   # checkov:skip=CKV_AWS_338:As the service's own log
   name              = local.events_log_group_name

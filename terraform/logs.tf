@@ -1,6 +1,6 @@
 locals {
   log_group_name        = "/firemain/${var.name}"
-  events_log_group_name = "/firemain/${var.name}/stopped-tasks"
+  events_log_group_name = "/aws/events/${var.name}-stopped-tasks"
   # What Firemain writes must not come back to it: each delivery would make lines that are to be delivered.
   own_log_groups = [local.log_group_name, local.events_log_group_name]
 

@@ -123,7 +123,7 @@ run "all" {
     error_message = "the tables by their names"
   }
   assert {
-    condition     = aws_cloudwatch_log_account_policy.this[0].selection_criteria == "LogGroupName NOT IN [\"/firemain/firemain\",\"/firemain/firemain/stopped-tasks\",\"/aws/codebuild/chatter\"]"
+    condition     = aws_cloudwatch_log_account_policy.this[0].selection_criteria == "LogGroupName NOT IN [\"/firemain/firemain\",\"/aws/events/firemain-stopped-tasks\",\"/aws/codebuild/chatter\"]"
     error_message = "Firemain does not feed on itself"
   }
   assert {

@@ -37,6 +37,8 @@ def run_task(firemain):
     container = task["containerDefinitions"][0]
     environment = {each["name"]: each["value"] for each in container["environment"]}
     platform = {name: os.environ[name] for name in ("AWS_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")}
+    # A task has its loopback for itself; here another worker may have that port.
+    platform["FIREMAIN_HTTP__LISTEN"] = "127.0.0.1:0"
     # So that it ends: the task itself runs until it is stopped.
     command = [firemain, *container["command"], "--drain"]
     ran = subprocess.run(command, env=environment | platform, capture_output=True, text=True, timeout=120, check=False)
