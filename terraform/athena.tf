@@ -47,7 +47,13 @@ locals {
       }
       one-request = {
         description = "All that was logged about one request since yesterday, in the order of time; ? is its id, in single quotes"
-        query       = "${join("\nUNION ALL\n", [for name in local.row_tables : "SELECT '${name}' AS table_name, log_group, log_stream, \"timestamp\", message\nFROM ${name}\nWHERE ${local.since_yesterday}${local.in_log_groups}\n  AND strpos(message, ?) > 0"])}\nORDER BY 4\n"
+        query       = <<-SQL
+          SELECT * FROM (
+          ${join("\nUNION ALL\n", [for name in local.row_tables : "  SELECT '${name}' AS table_name, log_group, log_stream, \"timestamp\", message FROM ${name}\n  WHERE ${local.since_yesterday}${local.in_log_groups}"])}
+          )
+          WHERE strpos(message, ?) > 0
+          ORDER BY "timestamp"
+        SQL
       }
       delivery-delay = {
         description = "How long after an event its record was on the stream, by log group; what comes after that is the metric DataFreshness"
