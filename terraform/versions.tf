@@ -1,5 +1,5 @@
 terraform {
-  # 1.7: mocked providers in tests. Nothing newer is used, so that OpenTofu 1.7 plans it too.
+  # 1.7: mocked providers, in the tests. The module itself uses nothing newer.
   required_version = ">= 1.7"
 
   required_providers {
