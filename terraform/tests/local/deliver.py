@@ -55,7 +55,7 @@ def table_of(lake, glue, name):
     table = glue.get_table(DatabaseName="logs", Name=name)["Table"]
     partitions = glue.get_partitions(DatabaseName="logs", TableName=name)["Partitions"]
     keys = [key["Name"] for key in table["PartitionKeys"]]
-    kinds = {"timestamp": "TIMESTAMPTZ", "string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER"}
+    kinds = {"timestamp": "TIMESTAMP", "string": "VARCHAR", "bigint": "BIGINT", "int": "INTEGER"}
     columns = table["StorageDescriptor"]["Columns"]
     columns = ", ".join(f'"{column["Name"]}"::{kinds[column["Type"]]} AS "{column["Name"]}"' for column in columns)
     s3, selects = boto3.client("s3"), []
