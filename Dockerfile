@@ -5,6 +5,7 @@
 #     --build-arg REVISION="$(git rev-parse HEAD)" --tag firemain:0.1.0 .
 #
 # .ci/image does these steps without a container engine, reads them from here, and tries what comes of them.
+# The digests are of the indexes of all architectures: `docker buildx imagetools inspect IMAGE:TAG` tells the newest.
 
 FROM --platform=$BUILDPLATFORM rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082 AS build
 # Cargo and the C parts (aws-lc, jemalloc, libdeflate, zstd) take the compiler of the target by its full name.
@@ -42,7 +43,8 @@ RUN touch src/lib.rs src/main.rs \
     && cargo build --locked --release --target "$(cat /target)" \
     && install -D "target/$(cat /target)/release/firemain" /image/firemain
 
-# glibc, libgcc and the CA certificates that rustls asks the system for; no shell, no package manager.
+# glibc, libgcc and the CA certificates that rustls asks the system for; no shell, no package manager. Not musl: the bound
+# on memory was measured with glibc, whose malloc the C parts still use (docs/decisions/0005-allocator.md).
 FROM gcr.io/distroless/cc-debian12:nonroot@sha256:9dac0a79194e45a7da0158a9c6da57b217585af0786db3845d1f0ec1a0dd182f
 ARG VERSION=unknown
 ARG REVISION=unknown

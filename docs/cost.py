@@ -4,7 +4,7 @@
     docs/cost.py                       print the tables
     docs/cost.py --check               fail if docs/cost.md has other tables, or the arithmetic is wrong
     docs/cost.py --write               put the tables into docs/cost.md
-    docs/cost.py --set NAME=VALUE …    print them with other prices or assumptions: --set gzip=10 --set kinesis_in=0.09
+    docs/cost.py --set NAME=VALUE …    print them with another price or assumption: --set gzip=10 --set kinesis_in=0.09
 
 A month has 30 days. A GB is 2^30 bytes, as AWS bills it; an MB of throughput is 10^6 bytes.
 """
@@ -18,7 +18,7 @@ DOCUMENT = Path(__file__).with_name("cost.md")
 HOURS, DAYS, SECONDS = 720, 30, 2_592_000
 GIB = 2**30
 
-# USD, us-east-1, list prices of November 2026: name, price, for what, how many sources say so (docs/cost.md names them).
+# USD, us-east-1, list prices of November 2026: name, price, for what, how many sources say so (docs/cost.md has them).
 PRICES = [
     ("kinesis_stream_hour", 0.04, "on-demand stream, an hour", 2),
     ("kinesis_in", 0.08, "on-demand stream, a GB written", 2),
