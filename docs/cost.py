@@ -48,7 +48,8 @@ ASSUMPTIONS = [
     ("headroom", 2.0, "so many times as much CPU as the peak needs: other CPUs, other logs, catching up"),
     ("encoded", 6.0, "log data is so many times as large as its Parquet (measured: docs/decisions/0005-allocator.md)"),
     ("interval", 300.0, "`flush.interval`, and Firehose's buffer interval, in seconds"),
-    ("metrics", 40.0, "metrics of a group: those of docs/metrics.md, and some codes and kinds"),
+    ("buffered", 1.0, "a byte of `flush.buffer_bytes` holds so many bytes of log data (measured: `firemain generate`)"),
+    ("metrics", 30.0, "metrics of a group: 18, and some codes and kinds"),
     ("own_logs", 0.2, "GB of log and metric lines that a worker writes a month"),
 ]
 
@@ -88,7 +89,7 @@ class Volume:
     @property
     def flush_seconds(self) -> float:
         """A buffer that is full before the interval has passed is flushed then."""
-        filled = self.buffer_gib * GIB / (self.mb_per_second * 1e6 / self.workers)
+        filled = self.buffer_gib * GIB * GIVEN["buffered"] / (self.mb_per_second * 1e6 / self.workers)
         return min(GIVEN["interval"], filled)
 
     def fits(self) -> str | None:
