@@ -1,0 +1,4 @@
+output "firemain" {
+  description = "All that the module tells."
+  value       = module.firemain
+}
