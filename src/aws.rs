@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::retry::Verdict;
 
+pub mod actions;
 #[cfg(test)]
 pub mod scripted;
 

@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use super::keys::{KEYS, Key, Values};
 use super::layers::{Layer, Origin};
 use super::{Config, load, tables};
+use crate::aws::actions::{ACTIONS, Action};
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
 
@@ -110,33 +111,21 @@ credentials (environment, profile, ECS task role, instance role), and `AWS_ENDPO
 
 What Firemain needs leave for:
 
-- on the stream: `kinesis:DescribeStreamSummary`, `kinesis:ListShards`, `kinesis:GetShardIterator`, `kinesis:GetRecords`,
-  and `kms:Decrypt` for its key
-- for `fan_out`: `kinesis:DescribeStreamConsumer` and `kinesis:SubscribeToShard` on the consumer (`<the stream's
-  ARN>/consumer/*`), and `kinesis:RegisterStreamConsumer` on the stream where the consumer is named and may have to be
-  registered; `GetShardIterator` and `GetRecords` then only to `--drain` beside other workers, whose shards are looked at
-  by polling
-- for `catalog.glue.database`: `glue:GetTable` and `glue:BatchCreatePartition` on the catalogue, the database and its
-  tables
-- on the bucket: `s3:ListBucket`
-- on its objects: `s3:GetObject`, `s3:PutObject`, `s3:DeleteObject`, `s3:AbortMultipartUpload`, and
-  `kms:GenerateDataKey` and `kms:Decrypt` for the bucket's key
-
-`firemain replay` needs those on the bucket and its objects too: it lists and gets error objects, moves them by a get, a put and a
-delete (S3 copies with the first two), and writes rows and state as the service does. With `--from` it needs `s3:ListBucket`,
-`s3:GetObject`, `s3:PutObject` and `s3:DeleteObject` there as well, the last two not with `--keep`, and with `--to-stream`
-`kinesis:PutRecords` on that stream, and `kms:GenerateDataKey` for its key. `firemain status` and `firemain verify` only look:
-`s3:ListBucket`, `s3:GetObject` and `kms:Decrypt` are enough.
-
-`firemain check` tries these, but for those that can't be tried without a trace (`kinesis:SubscribeToShard`,
+ACTIONS
+`firemain check` tries what the service needs, but for what can't be tried without a trace (`kinesis:SubscribeToShard`,
 `kinesis:RegisterStreamConsumer`, `glue:BatchCreatePartition`). Below the tables and the error prefix it also gets and deletes
-what it has put there itself. Beside them it looks at settings, and says which it may not look at. The service does without
-these:
+what it has put there itself. What it needs alone is for looking at settings: it names those that it may not look at, and goes
+on. `sts:GetCallerIdentity`, which it calls too, nobody has to allow; `s3:GetBucketLocation` it calls only of stores that do not
+tell it otherwise.
 
-- `sts:GetCallerIdentity`, which nobody has to allow
-- on the bucket: `s3:GetBucketLocation` (asked of stores only that do not tell it otherwise), `s3:GetBucketOwnershipControls`,
-  `s3:GetBucketPublicAccessBlock`, `s3:GetEncryptionConfiguration`, `s3:GetBucketVersioning`, `s3:GetLifecycleConfiguration`
-- for `catalog.glue.database`: `glue:GetDatabase` on the catalogue and the database
+By `fan_out` the consumer is `<the stream's ARN>/consumer/*`; `kinesis:GetShardIterator` and `kinesis:GetRecords` are then needed
+only to `--drain` beside other workers, whose shards are looked at by polling.
+
+`firemain replay` lists and gets error objects, moves them by a get, a put and a delete (S3 copies with the first two), and writes
+rows and state as the service does. With `--from` it needs `s3:ListBucket`, `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject`
+there as well, the last two not with `--keep`.
+
+The [Terraform module](../terraform/README.md#rights) gives the service's role these, each on what it is for.
 
 ## Logging
 
@@ -168,7 +157,17 @@ fn reference() -> String {
         let flag = key.flag.map(|flag| format!(", or the flag `{flag}`")).unwrap_or_default();
         let _ = writeln!(text, "- Set by: `{}`{flag}", key.variable());
     }
-    text + "\n" + TAIL
+    text + "\n" + &TAIL.replace("ACTIONS\n", &actions())
+}
+
+/// The table of what has to be allowed.
+fn actions() -> String {
+    let mut text = "| action | on | needed by |\n| --- | --- | --- |\n".to_owned();
+    for Action { name, on, needed_by, .. } in ACTIONS {
+        let needed_by: Vec<_> = needed_by.iter().map(|need| need.text()).collect();
+        let _ = writeln!(text, "| `{name}` | {on} | {} |", needed_by.join("; "));
+    }
+    text + "\n"
 }
 
 /// The section of the rules of tables.
