@@ -57,6 +57,8 @@ COPY --from=build /image/firemain /usr/local/bin/firemain
 WORKDIR /
 # `nonroot`, by number, so that Kubernetes can see that it is not root.
 USER 65532:65532
+# Scratch, for who mounts some there: a volume takes over whose it is, so that `nonroot` may write to it.
+VOLUME ["/tmp"]
 # It commits what it holds, for at most shutdown_timeout, and ends.
 STOPSIGNAL SIGTERM
 # ECS wants it in the task definition, and Kubernetes as a probe.

@@ -35,3 +35,15 @@ latency *args:
 # Criterion benchmarks of decode, buffer and encode.
 bench *args:
     cargo bench {{ args }}
+
+# The image without a container engine: hadolint, the Dockerfile's steps, and what comes of them, tried. Needs root and Debian 12.
+image *args:
+    .ci/image {{ args }}
+
+# The module without an account: format, validity, mocked tests, rights, settings, metrics, checkov.
+test-terraform *args:
+    terraform/check {{ args }}
+
+# The module's examples on a stand-in for AWS: applied, log events delivered to named queries, destroyed. Needs Terraform.
+deploy-local *args:
+    terraform/tests/local/deploy {{ args }}

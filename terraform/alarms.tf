@@ -132,7 +132,7 @@ resource "aws_cloudwatch_metric_alarm" "nothing" {
 
 resource "aws_cloudwatch_metric_alarm" "restarts" {
   alarm_name          = "${var.name}-restarts"
-  alarm_description   = "Tasks end by themselves, or don't start: why is in ${local.events_log_group_name}, and on the last lines of their logs."
+  alarm_description   = "Tasks end by themselves, or don't start: why is in ${local.events_log_group_name}. Runbook: A worker does not stay."
   namespace           = "AWS/Events"
   metric_name         = "TriggeredRules"
   dimensions          = { RuleName = aws_cloudwatch_event_rule.stopped.name }

@@ -37,13 +37,16 @@ locals {
     FIREMAIN_METRICS__EMF                  = "on"
   } : name => value if value != null }
 
+  # Where the Dockerfile puts it.
+  program = "/usr/local/bin/firemain"
+
   container = {
     name      = "firemain"
     image     = var.image
     essential = true
 
     # As the image has it: said here, so that another image can't mean something else.
-    entryPoint = ["firemain"]
+    entryPoint = [local.program]
     command    = ["run", "--log-format", "json"]
 
     environment = [for name, value in merge(local.settings, var.environment) : { name = name, value = value }]
@@ -58,7 +61,7 @@ locals {
 
     # The status page is on the task's own loopback: nothing listens outside.
     healthCheck = {
-      command     = ["CMD", "firemain", "health"]
+      command     = ["CMD", local.program, "health"]
       interval    = 30
       timeout     = 10
       retries     = 3
@@ -108,7 +111,7 @@ resource "aws_ecs_task_definition" "this" {
     cpu_architecture        = var.cpu_architecture
   }
 
-  # The only place that can be written to, on the task's ephemeral disk.
+  # The only place that can be written to, on the task's ephemeral disk; the image makes it its user's (VOLUME).
   volume {
     name = "scratch"
   }

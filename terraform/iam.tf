@@ -1,7 +1,7 @@
 # What each part may do. There are three roles: the task's, which Firemain itself has; the execution role, by which ECS
 # starts it; and that by which CloudWatch Logs puts onto the stream.
 #
-# `actions` is all that the code calls (docs/configuration.md, AWS): tests/compare.py holds it against the source.
+# `actions` is all that the code calls (docs/configuration.md, AWS): tests/compare.py compares the two.
 locals {
   actions = {
     stream   = ["kinesis:DescribeStreamSummary", "kinesis:ListShards"]
@@ -39,6 +39,7 @@ locals {
   row_prefixes = [for name in sort(concat(keys(local.table_schemas), ["errors"])) : "${var.prefix}/${name}"]
 
   commands   = var.operator_commands
+  may_status = contains(local.commands, "status")
   may_check  = contains(local.commands, "check")
   may_verify = contains(local.commands, "verify")
   may_replay = contains(local.commands, "replay")
@@ -55,7 +56,7 @@ locals {
       {
         Sid      = "Stream"
         Effect   = "Allow"
-        Action   = concat(local.actions.stream, var.fan_out ? [] : local.actions.polling)
+        Action   = concat(local.actions.stream, var.fan_out && !local.may_status ? [] : local.actions.polling)
         Resource = [local.stream_arn]
       },
     ],

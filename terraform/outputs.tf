@@ -63,6 +63,11 @@ output "log_group_name" {
   value       = aws_cloudwatch_log_group.this.name
 }
 
+output "stopped_tasks_log_group_name" {
+  description = "Why tasks ended that nobody stopped, as ECS says it."
+  value       = aws_cloudwatch_log_group.stopped.name
+}
+
 output "logs_role_arn" {
   description = "The role by which CloudWatch Logs puts onto the stream, if anything is subscribed: for subscriptions of your own."
   value       = one(aws_iam_role.logs[*].arn)

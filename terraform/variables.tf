@@ -662,14 +662,14 @@ variable "permissions_boundary_arn" {
 }
 
 variable "operator_commands" {
-  description = "Commands that are to work with the role of the task, beside the service and `status`: check (settings of the bucket, probes in tables), verify (reads the lake), replay (moves rejections)."
+  description = "Commands that are to work with the role of the task, beside the service: status (how far shards are behind; without fan_out it works anyway), check (settings of the bucket, probes in tables), verify (reads the lake), replay (moves rejections)."
   type        = set(string)
   default     = []
   nullable    = false
 
   validation {
-    condition     = alltrue([for command in var.operator_commands : contains(["check", "verify", "replay"], command)])
-    error_message = "operator_commands: check, verify and replay."
+    condition     = alltrue([for command in var.operator_commands : contains(["status", "check", "verify", "replay"], command)])
+    error_message = "operator_commands: status, check, verify and replay."
   }
 }
 

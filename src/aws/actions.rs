@@ -29,7 +29,9 @@ pub enum Need {
     Register,
     Catalog,
     Check,
-    /// Commands that only look.
+    /// It asks the stream how far behind shards are, by polling in any mode.
+    Status,
+    /// Other commands that only look.
     Look,
     Replay,
     /// Commands that put onto a stream.
@@ -46,7 +48,8 @@ impl Need {
             Self::Register => "`run`, `consumer_name`",
             Self::Catalog => "`run`, `catalog.glue`",
             Self::Check => "`check`",
-            Self::Look => "`status`, `verify`, `inspect`",
+            Self::Status => "`status`",
+            Self::Look => "`verify`, `inspect`",
             Self::Replay => "`replay`",
             Self::ToStream => "`replay --to-stream`, `generate --to-stream`",
         }
@@ -62,7 +65,7 @@ const BUCKET_KEY: &str = "the bucket's key";
 const TABLES: &str = "the catalogue, the database, its tables";
 const DATABASE: &str = "the catalogue, the database";
 
-use Need::{Catalog, Check, FanOut, Look, Polling, Register, Replay, Run, ToStream};
+use Need::{Catalog, Check, FanOut, Look, Polling, Register, Replay, Run, Status, ToStream};
 
 const fn action(
     name: &'static str,
@@ -76,22 +79,22 @@ const fn action(
 /// All of them. `sts:GetCallerIdentity`, which `check` calls, needs nobody's leave.
 #[rustfmt::skip]
 pub const ACTIONS: &[Action] = &[
-    action("kinesis:DescribeStreamSummary", STREAM, &[Run, ToStream], &["describe_stream_summary"]),
+    action("kinesis:DescribeStreamSummary", STREAM, &[Run, Status, ToStream], &["describe_stream_summary"]),
     action("kinesis:ListShards", STREAM, &[Run], &["list_shards"]),
-    action("kinesis:GetShardIterator", STREAM, &[Polling], &["get_shard_iterator"]),
-    action("kinesis:GetRecords", STREAM, &[Polling], &["get_records"]),
+    action("kinesis:GetShardIterator", STREAM, &[Polling, Status], &["get_shard_iterator"]),
+    action("kinesis:GetRecords", STREAM, &[Polling, Status], &["get_records"]),
     action("kinesis:DescribeStreamConsumer", CONSUMER, &[FanOut], &["describe_stream_consumer"]),
     action("kinesis:SubscribeToShard", CONSUMER, &[FanOut], &["subscribe_to_shard"]),
     action("kinesis:RegisterStreamConsumer", STREAM, &[Register], &["register_stream_consumer"]),
     action("kinesis:PutRecords", STREAM, &[ToStream], &["put_records"]),
-    action("kms:Decrypt", STREAM_KEY, &[Run], &[]),
+    action("kms:Decrypt", STREAM_KEY, &[Run, Status], &[]),
     action("kms:GenerateDataKey", STREAM_KEY, &[ToStream], &[]),
-    action("s3:ListBucket", BUCKET, &[Run, Look, Replay], &["list", "list_with_offset", "head_bucket", "list_objects_v2"]),
-    action("s3:GetObject", OBJECTS, &[Run, Look, Replay], &["get", "get_opts", "copy"]),
+    action("s3:ListBucket", BUCKET, &[Run, Status, Look, Replay], &["list", "list_with_offset", "head_bucket", "list_objects_v2"]),
+    action("s3:GetObject", OBJECTS, &[Run, Status, Look, Replay], &["get", "get_opts", "copy"]),
     action("s3:PutObject", OBJECTS, &[Run, Replay], &["put_opts", "put_multipart_opts", "copy"]),
     action("s3:DeleteObject", OBJECTS, &[Run, Replay], &["delete"]),
     action("s3:AbortMultipartUpload", OBJECTS, &[Run, Replay], &["put_multipart_opts"]),
-    action("kms:Decrypt", BUCKET_KEY, &[Run, Look, Replay], &[]),
+    action("kms:Decrypt", BUCKET_KEY, &[Run, Status, Look, Replay], &[]),
     action("kms:GenerateDataKey", BUCKET_KEY, &[Run, Replay], &[]),
     action("glue:GetTable", TABLES, &[Catalog], &["GetTable"]),
     action("glue:BatchCreatePartition", TABLES, &[Catalog], &["BatchCreatePartition"]),

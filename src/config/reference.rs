@@ -119,7 +119,8 @@ on. `sts:GetCallerIdentity`, which it calls too, nobody has to allow; `s3:GetBuc
 tell it otherwise.
 
 By `fan_out` the consumer is `<the stream's ARN>/consumer/*`; `kinesis:GetShardIterator` and `kinesis:GetRecords` are then needed
-only to `--drain` beside other workers, whose shards are looked at by polling.
+only to `--drain` beside other workers, whose shards are looked at by polling, and for `firemain status`, which asks the stream how
+far behind each shard is.
 
 `firemain replay` lists and gets error objects, moves them by a get, a put and a delete (S3 copies with the first two), and writes
 rows and state as the service does. With `--from` it needs `s3:ListBucket`, `s3:GetObject`, `s3:PutObject` and `s3:DeleteObject`

@@ -38,6 +38,11 @@ const TAIL: &str = r"
 | stream | `KinesisErrors` Sum over 0 for 10 minutes | the stream can't be read, by the kind: access, throttling, the network; lag grows meanwhile: [runbook](runbook.md#lag-grows) |
 | rejections | `Rejections` Sum over what is usual | [a poison producer](runbook.md#a-poison-producer), or [a deploy](runbook.md#a-bad-deploy-is-rolled-back) |
 | loss | `PositionsExpired` Sum over 0 | the stream's retention has passed what nobody had read: it is lost |
+| retention | `KinesisMillisBehindLatest` Maximum over half of the stream's retention | data is about to be lost: [runbook](runbook.md#lag-grows), and first a longer retention |
+| backlog | `PackBacklog` Maximum over 10 for 10 minutes | what is committed does not get visible: [runbook](runbook.md#s3-denies) |
+| restarts | more than one task that ended by itself in 15 minutes, which ECS tells EventBridge | [a worker does not stay](runbook.md#a-worker-does-not-stay) |
+
+The [Terraform module](../terraform/README.md) makes all of them. By *nothing*, *loss* and *retention* somebody is to get up.
 
 ## Health
 

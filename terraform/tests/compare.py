@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Holds what the module plans against the service: the policy of the task's role against the calls in the source, the rejections'
-codes, and with --firemain the tables of Glue against what `firemain schema glue` prints.
+"""Holds what the module plans against the service: the rights of the task's role, the settings that it is given, the metrics
+that alarms and dashboard look at, and with --firemain the tables of Glue against what `firemain schema glue` prints.
 
-Reads the log of `terraform test -json -verbose` from standard input. Usage: compare.py [--firemain FILE]
+What the service has is read from docs/configuration.md and docs/metrics.md, which its own tests hold to the code. The plan is
+read from standard input, logs of `terraform test -json -verbose`. Usage: compare.py [--firemain FILE]
 """
 import argparse
 import json
@@ -11,69 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-SOURCE = HERE.parents[1] / "src"
-
-# Calls of the SDK's clients that the service or `firemain check` makes, and what allows them. What is left out has no
-# action of its own (HeadBucket and ListObjectsV2 are s3:ListBucket), or is of a command that another role is for.
-SDK = {
-    "describe_stream_summary": "kinesis:DescribeStreamSummary",
-    "list_shards": "kinesis:ListShards",
-    "get_shard_iterator": "kinesis:GetShardIterator",
-    "get_records": "kinesis:GetRecords",
-    "describe_stream_consumer": "kinesis:DescribeStreamConsumer",
-    "subscribe_to_shard": "kinesis:SubscribeToShard",
-    "head_bucket": "s3:ListBucket",
-    "list_objects_v2": "s3:ListBucket",
-    "get_bucket_location": "s3:GetBucketLocation",
-    "get_bucket_ownership_controls": "s3:GetBucketOwnershipControls",
-    "get_public_access_block": "s3:GetBucketPublicAccessBlock",
-    "get_bucket_encryption": "s3:GetEncryptionConfiguration",
-    "get_bucket_lifecycle_configuration": "s3:GetLifecycleConfiguration",
-    "get_bucket_versioning": "s3:GetBucketVersioning",
-}
-# Elsewhere: put_records is `generate` and `replay --to-stream`, register_stream_consumer is not needed where Terraform
-# makes the consumer, get_caller_identity nobody has to allow.
-ELSEWHERE = {"put_records", "register_stream_consumer", "get_caller_identity"}
-# Methods of the object store, as src/store and src/commit use them.
-STORE = {
-    "put_opts": ["s3:PutObject"],
-    "put_multipart_opts": ["s3:PutObject", "s3:AbortMultipartUpload"],
-    "get": ["s3:GetObject"],
-    "get_opts": ["s3:GetObject"],
-    "list": ["s3:ListBucket"],
-    "list_with_offset": ["s3:ListBucket"],
-    "delete": ["s3:DeleteObject"],
-    "copy": ["s3:GetObject", "s3:PutObject"],
-}
-# What KMS is called for by Kinesis and S3.
-KEYS = {"kms:Decrypt", "kms:GenerateDataKey"}
-
-
-def sources():
-    """Path and text of each file of the service, without those of tests."""
-    for path in sorted(SOURCE.rglob("*.rs")):
-        if "tests" not in path.parts and path.name != "tests.rs" and "fixtures" not in path.name:
-            yield path, path.read_text().split("#[cfg(test)]\nmod tests {")[0]
-
-
-def called():
-    """The actions that the code's calls need, and those calls that are not known here."""
-    actions, unknown = set(KEYS), set()
-    for path, text in sources():
-        for call in re.findall(r"(?:client|sts|subscriber\(\))\s*\.([a-z0-9_]+)\(\)", text):
-            if call in SDK:
-                actions.add(SDK[call])
-            elif call not in ELSEWHERE and re.match(r"(get|put|list|describe|delete|create|register|batch|head|update|subscribe)_", call):
-                unknown.add(call)
-        # All that the service does with objects goes through one file.
-        for call in re.findall(r"\bself\s*\.store\s*\.([a-z_]+)\(", text) if path.name == "storage.rs" else []:
-            if call in STORE:
-                actions.update(STORE[call])
-            else:
-                unknown.add(f"store.{call}")
-        actions.update(f"glue:{action}" for action in re.findall(r'\.call(?:_of_tables)?\("([A-Z][A-Za-z]+)"', text))
-    return actions, unknown
+MODULE = Path(__file__).resolve().parents[1]
+CONFIGURATION = (MODULE.parent / "docs/configuration.md").read_text()
+METRICS = (MODULE.parent / "docs/metrics.md").read_text()
+EVENTS = (MODULE.parent / "src/event.rs").read_text()
 
 
 def planned(lines):
@@ -84,17 +26,122 @@ def planned(lines):
             message = json.loads(line)
         except ValueError:
             continue
-        name = f'{message.get("@testfile", "")}/{message.get("@testrun", "")}'
-        if message.get("type") != "test_state":
-            continue
-        module = message["test_state"]["root_module"]
-        runs[name] = {each["address"]: each["values"] for each in module.get("resources", [])}
+        if message.get("type") == "test_state":
+            module = message["test_state"]["root_module"]
+            runs[f'{message["@testfile"]}/{message["@testrun"]}'] = {each["address"]: each["values"] for each in module.get("resources", [])}
     return runs
 
 
-def allowed(run):
-    policy = json.loads(run["aws_iam_role_policy.task"]["policy"])
-    return {action for statement in policy["Statement"] for action in statement["Action"]}
+def rights(runs):
+    """The policies of the task's role allow what the code needs, and nothing else."""
+    need = {}
+    for action, by in re.findall(r"^\| `([a-z0-9]+:[A-Za-z]+)` \| [^|]+ \| ([^|]+) \|$", CONFIGURATION, re.M):
+        for each in by.split("; "):
+            need.setdefault(each, set()).add(action)
+    service = need["`run`"] | need["`run`, `catalog.glue`"]
+    commands = need["`status`"] | need["`check`"] | need["`verify`, `inspect`"] | need["`replay`"]
+    wanted = {"least": service | need["`run`, polling"], "all": service | need["`run`, `fan_out`"] | commands}
+    for run, needed in wanted.items():
+        policy = json.loads(runs[f"tests/mocked/policies.tftest.hcl/{run}"]["aws_iam_role_policy.task"]["policy"])
+        allowed = {action for statement in policy["Statement"] for action in statement["Action"]}
+        yield from (f"{run}: {action}: the code needs it, and the policy does not allow it" for action in sorted(needed - allowed))
+        yield from (f"{run}: {action}: the policy allows it, and the code does not need it" for action in sorted(allowed - needed))
+    print(f"rights: {len(wanted['least'])} actions of the service, {len(wanted['all'])} with fan-out and all commands")
+
+
+def settings(runs):
+    """Each setting is one that the service has, and none that the module says can be said besides."""
+    known = set(re.findall(r"^- Set by: `(FIREMAIN_\w+)`", CONFIGURATION, re.M)) | {"FIREMAIN_TABLE", "AWS_REGION"}
+    variables = (MODULE / "variables.tf").read_text()
+    reserved = set(re.findall(r'"((?:AWS|FIREMAIN)_\w+)"', variables))
+    said = set()
+    for run in runs.values():
+        for container in json.loads(run.get("aws_ecs_task_definition.this", {}).get("container_definitions", "[]")):
+            said |= {each["name"] for each in container["environment"] + container["secrets"]}
+    yield from (f"{name}: the service has no such setting" for name in sorted(said - known))
+    yield from (f"{name}: the module says it, and var.environment may say it too" for name in sorted(said - reserved))
+    patterns = re.search(r"- Takes: a list of: ([a-z0-9_, ]+)\n- Set by: `FIREMAIN_MASK__PATTERNS`", CONFIGURATION)[1]
+    ours = re.search(r"error_message = \"mask_patterns: a list of ([a-z0-9_, ]+)\.\"", variables)[1]
+    if not ours == patterns == ", ".join(re.findall(r'"(\w+)"', variables.split('variable "mask_patterns"')[1].split("], pattern)")[0])):
+        yield f"mask_patterns: {ours}, and the service has {patterns}"
+    print(f"settings: {len(said)}, each known to the service")
+
+
+def metrics(runs):
+    """Alarms, autoscaling and dashboard name metrics that the service has, by the dimensions and in the unit that it has."""
+    known = {
+        name: ({"Group", dimension} - {""}, unit)
+        for name, dimension, unit in re.findall(r"^\| `([\w.]+)`(?: by `(\w+)`)? \| (\w+) \| `firemain_", METRICS, re.M)
+    }
+    kinds = re.search(r"^`Kind` of `KinesisErrors` is one of (.+)\.$", METRICS, re.M)[1]
+    values = {"KinesisErrors": re.findall(r"`(\w+)`", kinds), "Rejections": rejection_codes()}
+    plan = runs["tests/mocked/defaults.tftest.hcl/catalogue_and_alarms"]
+    named = [*named_by_alarms(plan), *named_by_scaling(plan), *named_by_dashboard(plan)]
+    if len({where.split(".")[0] for where, *_ in named}) != 3:
+        yield "no metric of alarms, of autoscaling or of the dashboard was found"
+    for where, metric, dimensions, unit in named:
+        has, of = known.get(metric, (None, None))
+        if set(dimensions) != has or unit not in (None, of):
+            yield f"{where}: {metric} by {', '.join(sorted(dimensions))} in {unit}: the service has {has} in {of}"
+    for metric, all_of_them in values.items():
+        summed = [dimensions.get("Kind") or dimensions["Code"] for where, name, dimensions, _ in named if name == metric and "alarm" in where]
+        if sorted(summed) != sorted(all_of_them):
+            yield f"the alarm of {metric} adds up {summed}, and there are {all_of_them}"
+    print(f"metrics: {len({metric for _, metric, *_ in named})}, each known to the service")
+
+
+def named_by_alarms(plan):
+    for address, alarm in plan.items():
+        if address.startswith("aws_cloudwatch_metric_alarm."):
+            for each in [query["metric"][0] for query in alarm["metric_query"] if query["metric"]] or [alarm]:
+                if each["namespace"] == "Firemain":
+                    yield address, each["metric_name"], each["dimensions"], None
+
+
+def named_by_scaling(plan):
+    policy = plan["aws_appautoscaling_policy.lag"]["target_tracking_scaling_policy_configuration"][0]
+    metric = policy["customized_metric_specification"][0]
+    yield "aws_appautoscaling_policy.lag", metric["metric_name"], {each["name"]: each["value"] for each in metric["dimensions"]}, metric["unit"]
+
+
+def named_by_dashboard(plan):
+    body = json.loads(plan["aws_cloudwatch_dashboard.this"]["dashboard_body"])
+    for metric in [metric for widget in body["widgets"] for metric in widget["properties"].get("metrics", [])]:
+        if isinstance(metric[0], dict):
+            dimensions, name = re.match(r"SEARCH\('\{Firemain,([\w,]+)\} MetricName=\"([\w.]+)\"", metric[0]["expression"]).groups()
+            yield "aws_cloudwatch_dashboard.this", name, dict.fromkeys(dimensions.split(",")), None
+        elif metric[0] == "Firemain":
+            yield "aws_cloudwatch_dashboard.this", metric[1], {metric[2]: metric[3]}, None
+
+
+def rejection_codes():
+    return re.findall(r'=> "([A-Z][A-Za-z]+\.[A-Z][A-Za-z]+)"', EVENTS)
+
+
+def projection(runs):
+    said = runs["tests/mocked/tables.tftest.hcl/projected"]['aws_glue_catalog_table.this["errors"]']["parameters"]["projection.error.values"]
+    if said.split(",") != rejection_codes():
+        yield f"rejection_codes in glue.tf are {said}, those of the service {','.join(rejection_codes())}"
+
+
+def tables(runs, firemain):
+    """Each table of tests/mocked/tables.tftest.hcl, in its three forms, is what the binary prints."""
+    forms = {"registered": [], "projected": ["--partitions", "projected", "--days", "7"], "json_and_lifecycle": ["--format", "json"]}
+    count = 0
+    for run, more in forms.items():
+        for address, table in runs[f"tests/mocked/tables.tftest.hcl/{run}"].items():
+            if not address.startswith("aws_glue_catalog_table."):
+                continue
+            count += 1
+            ours = glue_input(table)
+            command = [firemain, "schema", "glue", table["parameters"]["firemain.schema"], "--table", table["name"], "--location", ours["StorageDescriptor"]["Location"], *more]
+            printed = subprocess.run(command, capture_output=True, text=True, check=False)
+            theirs = json.loads(printed.stdout or "null")
+            if ours != theirs:
+                yield f"{run}: {address}: `{' '.join(command[1:])}` prints {json.dumps(theirs)} {printed.stderr}\n  and the module has {json.dumps(ours)}"
+    if not count:
+        yield "no table was found"
+    print(f"tables: {count}, compared with `firemain schema glue`")
 
 
 def glue_input(table):
@@ -117,44 +164,13 @@ def glue_input(table):
     }
 
 
-def tables_differ(runs, firemain):
-    """Compares each table of tests/tables.tftest.hcl, in its three forms; returns how many there are and what differs."""
-    differ, count = [], 0
-    for run, more in {"registered": [], "projected": ["--partitions", "projected", "--days", "7"], "json_and_lifecycle": ["--format", "json"]}.items():
-        for address, table in runs[f"tests/tables.tftest.hcl/{run}"].items():
-            if not address.startswith("aws_glue_catalog_table."):
-                continue
-            count += 1
-            ours = glue_input(table)
-            command = [firemain, "schema", "glue", table["parameters"]["firemain.schema"], "--table", table["name"], "--location", ours["StorageDescriptor"]["Location"], *more]
-            printed = subprocess.run(command, capture_output=True, text=True, check=False)
-            theirs = json.loads(printed.stdout or "null")
-            if ours != theirs:
-                differ.append(f"{run}: {address}: `{' '.join(command[1:])}` prints {json.dumps(theirs)} {printed.stderr}\n  and the module has {json.dumps(ours)}")
-    return count, differ
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--firemain", help="the binary")
-    args = parser.parse_args()
-    wrong = []
+    firemain = parser.parse_args().firemain
     runs = planned(sys.stdin)
-    need, unknown = called()
-    wrong += [f"{call}: a call that this list does not know: add it to {Path(__file__).name} and to iam.tf" for call in sorted(unknown)]
-    service = allowed(runs["tests/policies.tftest.hcl/least"])
-    everything = service | allowed(runs["tests/policies.tftest.hcl/all"])
-    wrong += [f"{action}: the code calls it, and no policy allows it" for action in sorted(need - everything)]
-    wrong += [f"{action}: a policy allows it, and the code does not call it" for action in sorted(everything - need)]
-    codes = re.findall(r'=> "([A-Z][A-Za-z]+\.[A-Z][A-Za-z]+)"', (SOURCE / "event.rs").read_text())
-    said = runs["tests/tables.tftest.hcl/projected"]['aws_glue_catalog_table.this["errors"]']["parameters"]["projection.error.values"]
-    if said != ",".join(codes):
-        wrong.append(f"rejection_codes in glue.tf are {said}, those of the service {','.join(codes)}")
-    print(f"{len(need)} actions that the code needs, {len(service)} of them in the service's policy")
-    if args.firemain:
-        count, differ = tables_differ(runs, args.firemain)
-        wrong += differ if count else ["no table was found"]
-        print(f"{count} tables as `firemain schema glue` prints them" if not differ else f"{len(differ)} of {count} tables differ")
+    wrong = [line for part in (rights, settings, metrics, projection) for line in part(runs)]
+    wrong += tables(runs, firemain) if firemain else []
     for line in wrong:
         print(line, file=sys.stderr)
     return 1 if wrong else 0

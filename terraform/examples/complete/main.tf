@@ -44,6 +44,10 @@ resource "aws_route_table_association" "private" {
   route_table_id = aws_route_table.private.id
 }
 
+locals {
+  operator_commands = ["status", "check", "verify", "replay"]
+}
+
 module "firemain" {
   source = "../.."
 
@@ -83,7 +87,7 @@ module "firemain" {
   min_tasks             = 2
   max_tasks             = 4
   wait_for_steady_state = var.wait_for_steady_state
-  operator_commands     = ["check", "verify", "replay"]
+  operator_commands     = local.operator_commands
   environment           = { FIREMAIN_FORMAT__BLOOM_FILTERS = "[\"log_stream\"]" }
 
   vpc_id             = aws_vpc.this.id

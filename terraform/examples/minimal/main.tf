@@ -1,4 +1,4 @@
-# The least: an on-demand stream, a bucket, one worker that autoscaling may make four of, and two log groups.
+# The least: an on-demand stream, a bucket, one worker that autoscaling may make four of, and some log groups.
 
 terraform {
   required_version = ">= 1.7"
@@ -36,25 +36,48 @@ variable "subnet_ids" {
   type        = list(string)
 }
 
+variable "log_groups" {
+  description = "The log groups to deliver, which are there already."
+  type        = set(string)
+}
+
 module "firemain" {
   source = "../.."
 
   image      = var.image
   vpc_id     = var.vpc_id
   subnet_ids = var.subnet_ids
-
-  log_groups = {
-    "/ecs/web"             = {}
-    "/aws/lambda/checkout" = {}
-  }
+  log_groups = { for name in var.log_groups : name => {} }
 }
+
+# What the commands of README.md, Deploy it, ask for.
 
 output "destination" {
   description = "The lake."
   value       = module.firemain.destination
 }
 
+output "cluster_name" {
+  description = "The cluster."
+  value       = module.firemain.cluster_name
+}
+
+output "service_name" {
+  description = "The service in it."
+  value       = module.firemain.service_name
+}
+
+output "log_group_name" {
+  description = "Firemain's own log."
+  value       = module.firemain.log_group_name
+}
+
+output "glue_database_name" {
+  description = "The database with its tables."
+  value       = module.firemain.glue_database_name
+}
+
 output "athena_workgroup_name" {
-  description = "Where to query it."
+  description = "Where to query them."
   value       = module.firemain.athena_workgroup_name
 }

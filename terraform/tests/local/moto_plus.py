@@ -1,10 +1,14 @@
-"""moto_server 5.2.1 with what hashicorp/aws 5.100 asks for and moto lacks, so that a second plan is empty.
+"""moto_server 5.2.1 with what hashicorp/aws 5.100 asks for and moto lacks, so that a second plan is empty; with fan_out.py, and
+rights.py, which holds roles to their policies.
 
 Usage: moto_plus.py -H 127.0.0.1 -p PORT
 """
 import json
+import re
 import sys
+from html import unescape
 from inspect import signature
+from urllib.parse import quote
 
 from moto.applicationautoscaling.responses import ApplicationAutoScalingResponse as Scaling
 from moto.athena.models import AthenaBackend
@@ -14,6 +18,10 @@ from moto.ecs.responses import EC2ContainerServiceResponse as Ecs
 from moto.kinesis.responses import KinesisResponse
 from moto.logs.models import SubscriptionFilter
 from moto.logs.responses import LogsResponse
+from moto.s3.responses import S3Response
+
+import fan_out  # noqa: F401
+import rights  # noqa: F401
 
 # Tags of Application Auto Scaling, by ARN.
 tags = {}
@@ -134,6 +142,19 @@ def make_rule(self, *args, **kwargs):
 
 SecurityGroupRule.__init__ = make_rule
 SecurityGroupRule.description = property(lambda self: self.told)
+
+# Keys of versions are to be encoded like those of objects: a bucket whose keys have a % is never emptied otherwise.
+listed = S3Response.list_object_versions
+
+
+def list_object_versions(self):
+    status, headers, body = listed(self)
+    if "url" in self.querystring.get("encoding-type", []):
+        body = re.sub("(?<=<Key>)[^<]+", lambda key: quote(unescape(key[0])), body)
+    return status, headers, body
+
+
+S3Response.list_object_versions = list_object_versions
 
 from moto.server import main  # noqa: E402
 

@@ -89,7 +89,7 @@ run "all" {
     subscribe_account  = true
     exclude_log_groups = ["/aws/codebuild/chatter"]
     fan_out            = true
-    operator_commands  = ["check", "verify", "replay"]
+    operator_commands  = ["status", "check", "verify", "replay"]
     mask_hash_key_arn  = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:firemain/mask-AbCdEf:key::"
     tables             = [{ schema = "apache_access", log_groups = ["/ecs/*"], name = "web" }]
   }
@@ -111,8 +111,8 @@ run "all" {
     error_message = "fan-out as one consumer"
   }
   assert {
-    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Action if statement.Sid == "Stream"] == [["kinesis:DescribeStreamSummary", "kinesis:ListShards"]]
-    error_message = "who is pushed to does not poll"
+    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Action if statement.Sid == "Stream"] == [["kinesis:DescribeStreamSummary", "kinesis:ListShards", "kinesis:GetRecords", "kinesis:GetShardIterator"]]
+    error_message = "who is pushed to polls for status alone"
   }
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : join(" ", statement.Resource) if statement.Sid == "Catalog"] == [join(" ", [
@@ -141,6 +141,17 @@ run "all" {
   assert {
     condition     = [for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Resource if statement.Sid == "HashKey"] == [["arn:aws:secretsmanager:eu-west-1:123456789012:secret:firemain/mask-AbCdEf"]]
     error_message = "the secret without the member of its JSON"
+  }
+}
+
+run "pushed" {
+  variables {
+    fan_out = true
+  }
+
+  assert {
+    condition     = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Action if statement.Sid == "Stream"] == [["kinesis:DescribeStreamSummary", "kinesis:ListShards"]]
+    error_message = "who is pushed to does not poll"
   }
 }
 

@@ -93,7 +93,7 @@ run "tasks" {
     error_message = "a root that can't be written to, and scratch"
   }
   assert {
-    condition     = one(jsondecode(aws_ecs_task_definition.this.container_definitions)).healthCheck.command == ["CMD", "firemain", "health"]
+    condition     = one(jsondecode(aws_ecs_task_definition.this.container_definitions)).healthCheck.command == ["CMD", "/usr/local/bin/firemain", "health"]
     error_message = "asked by firemain health"
   }
   assert {
