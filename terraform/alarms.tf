@@ -1,6 +1,6 @@
 locals {
   metrics_namespace = "Firemain"
-  of_group          = { Group = var.group }
+  of_group          = { Group = local.group }
 
   alarm_actions = concat(var.alarm_actions, aws_sns_topic.alarms[*].arn)
   page_actions  = distinct(concat(local.alarm_actions, var.page_actions))

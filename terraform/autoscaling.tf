@@ -49,7 +49,7 @@ resource "aws_appautoscaling_policy" "lag" {
 
       dimensions {
         name  = "Group"
-        value = var.group
+        value = local.group
       }
     }
   }

@@ -26,13 +26,13 @@ locals {
     [for graph in local.graphs : {
       title   = graph.title
       stat    = graph.stat
-      metrics = [for metric in graph.metrics : [local.metrics_namespace, metric, "Group", var.group]]
+      metrics = [for metric in graph.metrics : [local.metrics_namespace, metric, "Group", local.group]]
     }],
     [for search in local.searches : {
       title = search.title
       stat  = "Sum"
       metrics = [[{
-        expression = "SEARCH('{${local.metrics_namespace},${search.schema}} MetricName=\"${search.metric}\" Group=\"${var.group}\"', 'Sum', 300)"
+        expression = "SEARCH('{${local.metrics_namespace},${search.schema}} MetricName=\"${search.metric}\" Group=\"${local.group}\"', 'Sum', 300)"
         id         = "all"
       }]]
     }],

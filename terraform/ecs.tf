@@ -17,7 +17,7 @@ locals {
   # docs/configuration.md; what is not here has its default.
   settings = { for name, value in {
     AWS_REGION                             = local.region
-    FIREMAIN_GROUP                         = var.group
+    FIREMAIN_GROUP                         = local.group
     FIREMAIN_DESTINATION                   = local.destination
     FIREMAIN_SHUTDOWN_TIMEOUT              = "110s"
     FIREMAIN_SCHEMAS_DIR                   = var.image_schemas_dir

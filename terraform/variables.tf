@@ -13,13 +13,12 @@ variable "name" {
 }
 
 variable "group" {
-  description = "The group of workers, `group`: its state is in the lake under this name. Never change it of a service that has delivered: another group reads the stream anew."
+  description = "The group of workers, `group`, where it is not `name`: its state is in the lake under this name, and its metrics have it. Never change it of a service that has delivered: another group reads the stream anew."
   type        = string
-  default     = "default"
-  nullable    = false
+  default     = null
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$", var.group))
+    condition     = var.group == null || can(regex("^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$", var.group))
     error_message = "group: 1 to 128 letters (a to z), digits, dots, underscores and hyphens, not a dot first."
   }
 }

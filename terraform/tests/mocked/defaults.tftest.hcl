@@ -112,7 +112,7 @@ run "tasks" {
       FIREMAIN_FLUSH__BUFFER_BYTES     = "512MiB"
       FIREMAIN_FLUSH__INTERVAL         = "300s"
       FIREMAIN_FORMAT__KIND            = "parquet"
-      FIREMAIN_GROUP                   = "default"
+      FIREMAIN_GROUP                   = "firemain"
       FIREMAIN_HTTP__LISTEN            = "127.0.0.1:9464"
       FIREMAIN_METRICS__EMF            = "on"
       FIREMAIN_SHUTDOWN_TIMEOUT        = "110s"

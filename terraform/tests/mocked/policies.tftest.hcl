@@ -51,13 +51,13 @@ run "least" {
     condition = alltrue([
       for statement in jsondecode(aws_iam_role_policy.task.policy).Statement :
       !contains(statement.Action, "s3:DeleteObject") && !contains(statement.Action, "s3:GetObject") ||
-      statement.Resource == ["arn:aws:s3:::firemain-123456789012-eu-west-1/logs/_firemain/default/*"]
+      statement.Resource == ["arn:aws:s3:::firemain-123456789012-eu-west-1/logs/_firemain/firemain/*"]
     ])
     error_message = "the service reads and deletes in its own state alone"
   }
   assert {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Condition.StringLikeIfExists["s3:prefix"] if contains(statement.Action, "s3:ListBucket")] == [
-      ["logs/_firemain/default/*", "logs/_firemain/"],
+      ["logs/_firemain/firemain/*", "logs/_firemain/"],
     ]
     error_message = "it lists its own state alone"
   }
