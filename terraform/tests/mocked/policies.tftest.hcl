@@ -75,10 +75,55 @@ run "least" {
   }
   assert {
     condition = alltrue([
-      for role in [aws_iam_role.task, aws_iam_role.execution] :
-      jsondecode(role.assume_role_policy).Statement[0].Condition.StringEquals["aws:SourceAccount"] == "123456789012"
+      for role in [aws_iam_role.task, aws_iam_role.execution] : jsondecode(role.assume_role_policy).Statement == [{
+        Effect = "Allow", Action = "sts:AssumeRole", Principal = { Service = "ecs-tasks.amazonaws.com" }
+        Condition = {
+          StringEquals = { "aws:SourceAccount" = "123456789012" }
+          ArnLike      = { "aws:SourceArn" = "arn:aws:ecs:eu-west-1:123456789012:*" }
+        }
+      }]
     ])
     error_message = "only ECS of this account has the roles"
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Condition.StringEquals["kms:ViaService"] if startswith(statement.Action[0], "kms:")] == [
+      "kinesis.eu-west-1.amazonaws.com", "s3.eu-west-1.amazonaws.com",
+    ]
+    error_message = "keys are used by Kinesis and S3 alone"
+  }
+  assert {
+    condition = toset(flatten([for statement in jsondecode(aws_iam_role_policy.execution.policy).Statement : statement.Action])) == toset([
+      "logs:CreateLogStream", "logs:PutLogEvents", "ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer",
+      "ecr:GetAuthorizationToken",
+    ])
+    error_message = "the execution role starts tasks, and does nothing else"
+  }
+  assert {
+    condition = jsondecode(aws_iam_role_policy.logs[0].policy).Statement == [
+      {
+        Sid      = "Put", Effect = "Allow", Action = ["kinesis:PutRecord", "kinesis:PutRecords"]
+        Resource = ["arn:aws:kinesis:eu-west-1:123456789012:stream/firemain"]
+      },
+      {
+        Sid       = "StreamKey", Effect = "Allow", Action = ["kms:GenerateDataKey"]
+        Resource  = ["arn:aws:kms:eu-west-1:123456789012:key/11111111-2222-3333-4444-555555555555"]
+        Condition = { StringEquals = { "kms:ViaService" = "kinesis.eu-west-1.amazonaws.com" } }
+      },
+    ]
+    error_message = "CloudWatch Logs puts onto this stream, with its key, and does nothing else"
+  }
+  assert {
+    condition = [for statement in jsondecode(aws_kms_key.this[0].policy).Statement : jsonencode([statement.Principal, try(statement.Condition, null)])] == [
+      jsonencode([{ AWS = "arn:aws:iam::123456789012:root" }, null]),
+      jsonencode([{ Service = "logs.eu-west-1.amazonaws.com" }, {
+        ArnEquals = { "kms:EncryptionContext:aws:logs:arn" = [
+          "arn:aws:logs:eu-west-1:123456789012:log-group:/firemain/firemain",
+          "arn:aws:logs:eu-west-1:123456789012:log-group:/aws/events/firemain-stopped-tasks",
+        ] }
+      }]),
+      jsonencode([{ Service = "cloudwatch.amazonaws.com" }, { StringEquals = { "aws:SourceAccount" = "123456789012" } }]),
+    ]
+    error_message = "the key is the account's, of its own log groups and of alarms"
   }
 }
 
