@@ -25,6 +25,8 @@ PRICES = [
     ("kinesis_out", 0.04, "on-demand stream, a GB read", 2),
     ("kinesis_shard_hour", 0.015, "provisioned stream, a shard and hour", 2),
     ("kinesis_put_unit", 0.014e-6, "provisioned stream, a PUT payload unit of 25 KB", 2),
+    ("kinesis_retention_gb", 0.10, "on-demand stream, a GB and month that is kept beyond 24 hours", 1),
+    ("kinesis_retention_shard_hour", 0.02, "provisioned stream that keeps records beyond 24 hours, a shard and hour more", 2),
     ("firehose_in_1", 0.029, "Firehose, a GB taken in, the first 500 TB", 2),
     ("firehose_in_2", 0.025, "Firehose, a GB taken in, the next 1.5 PB", 2),
     ("firehose_parquet", 0.018, "Firehose, a GB converted to Parquet", 2),
@@ -47,9 +49,10 @@ ASSUMPTIONS = [
     ("mb_per_cpu_second", 130.0, "decoded MB that a CPU second delivers (measured: `just throughput`)"),
     ("headroom", 2.0, "so many times as much CPU as the peak needs: other CPUs, other logs, catching up"),
     ("encoded", 6.0, "log data is so many times as large as its Parquet (measured: docs/decisions/0005-allocator.md)"),
+    ("retention", 72.0, "hours that the stream keeps records, as the Terraform module has it: 24 cost nothing, up to 168 the same"),
     ("interval", 300.0, "`flush.interval`, and Firehose's buffer interval, in seconds"),
     ("buffered", 1.0, "a byte of `flush.buffer_bytes` holds so many bytes of log data (measured: `firemain generate`)"),
-    ("metrics", 30.0, "metrics of a group: 18, and some codes and kinds"),
+    ("metrics", 30.0, "metrics of a group: 20, and some codes and kinds"),
     ("own_logs", 0.2, "GB of log and metric lines that a worker writes a month"),
 ]
 
@@ -126,15 +129,15 @@ def coordination(workers: int, flush_seconds: float) -> tuple[float, float, floa
     return put, lists, 0 if alone else workers * (looks + late)
 
 
-def stream_on_demand(volume: Volume) -> float:
-    """With one reader that polls."""
-    gb = volume.billed(1)
-    return HOURS * PRICE["kinesis_stream_hour"] + gb * (PRICE["kinesis_in"] + PRICE["kinesis_out"])
-
-
 def channel(volume: Volume) -> float:
     """The stream alone: a channel takes no read throughput, and what it costs itself is not known."""
-    return HOURS * PRICE["kinesis_stream_hour"] + volume.billed(1) * PRICE["kinesis_in"]
+    gb, kept = volume.billed(1), (GIVEN["retention"] - 24) / HOURS
+    return HOURS * PRICE["kinesis_stream_hour"] + gb * (PRICE["kinesis_in"] + kept * PRICE["kinesis_retention_gb"])
+
+
+def stream_on_demand(volume: Volume) -> float:
+    """With one reader that polls."""
+    return channel(volume) + volume.billed(1) * PRICE["kinesis_out"]
 
 
 def shards(volume: Volume) -> int:
@@ -144,7 +147,8 @@ def shards(volume: Volume) -> int:
 
 def stream_provisioned(volume: Volume) -> float:
     units = volume.records * ceil(GIVEN["record_kb"] / 25)
-    return shards(volume) * HOURS * PRICE["kinesis_shard_hour"] + units * PRICE["kinesis_put_unit"]
+    hour = PRICE["kinesis_shard_hour"] + (PRICE["kinesis_retention_shard_hour"] if GIVEN["retention"] > 24 else 0)
+    return shards(volume) * HOURS * hour + units * PRICE["kinesis_put_unit"]
 
 
 def firemain(volume: Volume) -> dict[str, float]:

@@ -45,7 +45,7 @@ locals {
     }
     stream = {
       description = "The stream can't be read: access, throttling or the network. Runbook: Lag grows."
-      metric      = "KinesisErrors", dimension = "Kind", values = local.error_kinds, threshold = 0, periods = 2
+      metric      = "KinesisErrors", dimension = "Kind", values = local.error_kinds, threshold = var.kinesis_errors_alarm, periods = 2
     }
   }
 
@@ -128,6 +128,16 @@ resource "aws_cloudwatch_metric_alarm" "nothing" {
   alarm_actions       = local.page_actions
   ok_actions          = local.page_actions
   tags                = var.tags
+
+  lifecycle {
+    precondition {
+      condition     = length(var.alarm_emails) == 0 || var.create_sns_topic
+      error_message = "alarm_emails get what comes to the topic that create_sns_topic makes: set that to true."
+    }
+  }
+
+  # Not before there is a worker that could.
+  depends_on = [aws_ecs_service.this]
 }
 
 resource "aws_cloudwatch_metric_alarm" "restarts" {

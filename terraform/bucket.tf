@@ -15,6 +15,9 @@ resource "aws_s3_bucket" "this" {
   bucket        = coalesce(var.bucket_name, "${var.name}-${local.account_id}-${local.region}")
   force_destroy = var.bucket_force_destroy
   tags          = var.tags
+
+  # A destroy that stops at a bucket with logs in it must not have taken their key.
+  depends_on = [aws_kms_key.this]
 }
 
 resource "aws_s3_bucket_ownership_controls" "this" {
@@ -145,6 +148,17 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
           days = expiration.value
         }
       }
+    }
+  }
+
+  lifecycle {
+    precondition {
+      condition     = var.tiering_days == null || var.expiration_days == null || try(var.tiering_days < var.expiration_days, false)
+      error_message = "tiering_days has to be less than expiration_days."
+    }
+    precondition {
+      condition     = !contains(["STANDARD_IA", "ONEZONE_IA"], var.tiering_storage_class) || try(var.tiering_days >= 30, true)
+      error_message = "S3 moves objects to STANDARD_IA and ONEZONE_IA after 30 days at the earliest: tiering_days has to be 30 or more."
     }
   }
 

@@ -54,7 +54,7 @@ locals {
 
     readonlyRootFilesystem = true
     mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
-    linuxParameters        = { capabilities = { drop = ["ALL"] } }
+    linuxParameters        = { capabilities = { add = [], drop = ["ALL"] } }
 
     # The most that Fargate gives. Of these 110 are for what is buffered.
     stopTimeout = 120
@@ -79,6 +79,19 @@ locals {
         max-buffer-size = "10m"
       }
     }
+  }
+}
+
+locals {
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-tasks-services.html
+  fargate_memory = {
+    256   = { least = 512, most = 2048 }
+    512   = { least = 1024, most = 4096 }
+    1024  = { least = 2048, most = 8192 }
+    2048  = { least = 4096, most = 16384 }
+    4096  = { least = 8192, most = 30720 }
+    8192  = { least = 16384, most = 61440 }
+    16384 = { least = 32768, most = 122880 }
   }
 }
 
@@ -122,6 +135,13 @@ resource "aws_ecs_task_definition" "this" {
     precondition {
       condition     = var.buffer_mebibytes + 200 <= var.task_memory
       error_message = "A worker takes up to 200 MiB beyond buffer_mebibytes: give task_memory more, or buffer_mebibytes less."
+    }
+    precondition {
+      condition = (
+        contains(keys(local.fargate_memory), tostring(var.task_cpu)) &&
+        var.task_memory >= local.fargate_memory[var.task_cpu].least && var.task_memory <= local.fargate_memory[var.task_cpu].most
+      )
+      error_message = "Fargate takes task_memory from ${local.fargate_memory[var.task_cpu].least} to ${local.fargate_memory[var.task_cpu].most} with a task_cpu of ${var.task_cpu}."
     }
     precondition {
       condition     = (var.image_schemas_dir == null) == (var.schemas_dir == null)
@@ -184,8 +204,22 @@ resource "aws_ecs_service" "this" {
       condition     = var.min_tasks <= var.max_tasks
       error_message = "min_tasks is larger than max_tasks."
     }
+    # To the provider a deployment that was rolled back has gone well.
+    postcondition {
+      condition     = self.task_definition == aws_ecs_task_definition.this.arn
+      error_message = "The deployment was rolled back: its tasks did not get well. Why is in their logs, and in the log group of stopped tasks."
+    }
   }
 
-  # A worker that may not yet is refused, and ends.
-  depends_on = [aws_iam_role_policy.task, aws_iam_role_policy.execution]
+  # A worker that may not yet, or reaches nothing yet, ends; and its way out stays until the last one has committed.
+  depends_on = [
+    aws_iam_role_policy.task,
+    aws_iam_role_policy.execution,
+    aws_vpc_endpoint.s3,
+    aws_vpc_endpoint.interface,
+    aws_vpc_security_group_egress_rule.https,
+    aws_vpc_security_group_egress_rule.s3,
+    aws_vpc_security_group_egress_rule.endpoints,
+    aws_vpc_security_group_ingress_rule.endpoints,
+  ]
 }

@@ -1,4 +1,4 @@
-# What each part may do. There are three roles: the task's, which Firemain itself has; the execution role, by which ECS
+# What each part may do. Roles are of the whole account, so their names have the region. There are three: the task's, which Firemain itself has; the execution role, by which ECS
 # starts it; and that by which CloudWatch Logs puts onto the stream.
 #
 # `actions` is all that the code calls (docs/configuration.md, AWS): tests/compare.py compares the two.
@@ -74,7 +74,7 @@ locals {
         Effect   = "Allow"
         Action   = local.actions.list
         Resource = [local.bucket_arn]
-        # IfExists: a get of an object that is gone has no prefix, and without leave to list it would be answered by 403,
+        # IfExists lets it list the names in the bucket where it asks without a prefix. A get of an object that is gone has none either, and without leave to list it would be answered by 403,
         # which means a refusal, in place of 404, which means that another worker was faster.
         Condition = { StringLikeIfExists = { "s3:prefix" = local.listed_prefixes } }
       },
@@ -188,7 +188,7 @@ locals {
 }
 
 resource "aws_iam_role" "task" {
-  name                 = "${var.name}-task"
+  name                 = "${var.name}-task-${local.region}"
   description          = "Firemain ${var.name}: the service itself"
   assume_role_policy   = local.assumed_by_ecs
   permissions_boundary = var.permissions_boundary_arn
@@ -250,7 +250,7 @@ locals {
 }
 
 resource "aws_iam_role" "execution" {
-  name                 = "${var.name}-execution"
+  name                 = "${var.name}-execution-${local.region}"
   description          = "Firemain ${var.name}: by which ECS starts its tasks"
   assume_role_policy   = local.assumed_by_ecs
   permissions_boundary = var.permissions_boundary_arn
@@ -270,7 +270,7 @@ locals {
 resource "aws_iam_role" "logs" {
   count = local.subscribes ? 1 : 0
 
-  name                 = "${var.name}-logs"
+  name                 = "${var.name}-logs-${local.region}"
   description          = "Firemain ${var.name}: by which CloudWatch Logs puts onto the stream"
   permissions_boundary = var.permissions_boundary_arn
   tags                 = var.tags

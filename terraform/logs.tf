@@ -24,6 +24,8 @@ resource "aws_cloudwatch_log_group" "subscribed" {
   name              = each.key
   retention_in_days = each.value.retention_days
   tags              = var.tags
+  # The logs in them are not this module's: what it forgets stays.
+  skip_destroy = true
 }
 
 resource "aws_cloudwatch_log_subscription_filter" "this" {
@@ -37,8 +39,9 @@ resource "aws_cloudwatch_log_subscription_filter" "this" {
   # By log stream a single busy one would fill one shard.
   distribution = var.distribution
 
-  # CloudWatch Logs puts a test message with the role at once.
-  depends_on = [aws_iam_role_policy.logs]
+  # CloudWatch Logs puts a test message with the role at once, which IAM needs some seconds to know everywhere: by the time that the
+  # workers are well it does. And what nobody reads need not be put.
+  depends_on = [aws_iam_role_policy.logs, aws_ecs_service.this]
 }
 
 resource "aws_cloudwatch_log_account_policy" "this" {
@@ -55,8 +58,8 @@ resource "aws_cloudwatch_log_account_policy" "this" {
     Distribution   = var.distribution
   })
 
-  # Its syntax is a list of JSON: LogGroupName NOT IN ["/a","/b"]
-  selection_criteria = "LogGroupName NOT IN ${jsonencode(distinct(concat(local.own_log_groups, var.exclude_log_groups)))}"
+  # Its syntax is a list of JSON: LogGroupName NOT IN ["/a","/b"]. What has a subscription of its own would come twice.
+  selection_criteria = "LogGroupName NOT IN ${jsonencode(distinct(concat(local.own_log_groups, sort(keys(var.log_groups)), var.exclude_log_groups)))}"
 
-  depends_on = [aws_iam_role_policy.logs]
+  depends_on = [aws_iam_role_policy.logs, aws_ecs_service.this]
 }

@@ -62,11 +62,18 @@ resource "aws_vpc_endpoint" "interface" {
   tags                = merge(var.tags, { Name = "${var.name}-${each.key}" })
 }
 
+# With private DNS the endpoints answer for everybody in the VPC, so everybody has to be let in.
+data "aws_vpc" "this" {
+  count = length(local.interface_endpoints) > 0 ? 1 : 0
+
+  id = var.vpc_id
+}
+
 resource "aws_security_group" "endpoints" {
   count = length(local.interface_endpoints) > 0 ? 1 : 0
 
   name        = "${var.name}-endpoints"
-  description = "Firemain ${var.name}: endpoints, which its tasks connect to"
+  description = "Firemain ${var.name}: endpoints, which tasks connect to"
   vpc_id      = var.vpc_id
   tags        = merge(var.tags, { Name = "${var.name}-endpoints" })
 }
@@ -74,13 +81,13 @@ resource "aws_security_group" "endpoints" {
 resource "aws_vpc_security_group_ingress_rule" "endpoints" {
   count = length(local.interface_endpoints) > 0 ? 1 : 0
 
-  security_group_id            = aws_security_group.endpoints[0].id
-  description                  = "Tasks"
-  ip_protocol                  = "tcp"
-  from_port                    = 443
-  to_port                      = 443
-  referenced_security_group_id = aws_security_group.task.id
-  tags                         = var.tags
+  security_group_id = aws_security_group.endpoints[0].id
+  description       = "All of the VPC, which the names of these services lead to them"
+  ip_protocol       = "tcp"
+  from_port         = 443
+  to_port           = 443
+  cidr_ipv4         = data.aws_vpc.this[0].cidr_block
+  tags              = var.tags
 }
 
 # The gateway of S3 keeps the public addresses of S3.

@@ -1,7 +1,7 @@
 # Who it is.
 
 variable "name" {
-  description = "Begins the name of everything that is made here."
+  description = "Begins the name of everything that is made here, one for each service. Never change it of a service that has delivered: stream, bucket and group would be others."
   type        = string
   default     = "firemain"
   nullable    = false
@@ -196,7 +196,7 @@ variable "subscribe_account" {
 }
 
 variable "exclude_log_groups" {
-  description = "Log groups that subscribe_account leaves out, by their whole names: those that read the same stream or bucket for one."
+  description = "Log groups that subscribe_account leaves out, by their whole names: those of who reads the same stream or bucket for one; those of log_groups it leaves out anyway. A change makes the subscription anew, and what is logged in between is not delivered."
   type        = list(string)
   default     = []
   nullable    = false
@@ -364,8 +364,8 @@ variable "mask_hash_key_arn" {
   default     = null
 
   validation {
-    condition     = var.mask_hash_key_arn == null || can(regex("^arn:[a-z0-9-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:|ssm:[a-z0-9-]+:[0-9]{12}:parameter/).+$", var.mask_hash_key_arn))
-    error_message = "mask_hash_key_arn: the ARN of a secret (arn:aws:secretsmanager:…:secret:NAME) or of a parameter (arn:aws:ssm:…:parameter/NAME), not the key itself."
+    condition     = var.mask_hash_key_arn == null || can(regex("^arn:[a-z0-9-]+:(secretsmanager:[a-z0-9-]+:[0-9]{12}:secret:[^:]+-[A-Za-z0-9]{6}(:.*)?|ssm:[a-z0-9-]+:[0-9]{12}:parameter/.+)$", var.mask_hash_key_arn))
+    error_message = "mask_hash_key_arn: the whole ARN of a secret (arn:aws:secretsmanager:…:secret:NAME-AbCdEf) or of a parameter (arn:aws:ssm:…:parameter/NAME), not the key itself."
   }
 }
 
@@ -643,7 +643,7 @@ variable "lag_target_seconds" {
 }
 
 variable "wait_for_steady_state" {
-  description = "Let `terraform apply` wait until the deployment has gone well, or was rolled back."
+  description = "Let `terraform apply` wait until the deployment has gone well; it fails when it was rolled back."
   type        = bool
   default     = true
   nullable    = false
@@ -704,7 +704,7 @@ variable "assign_public_ip" {
 }
 
 variable "egress_cidr_blocks" {
-  description = "Where tasks may connect to by HTTPS. With all endpoints of the VPC there: none."
+  description = "Where tasks may connect to by HTTPS. With all endpoints made by this module: none."
   type        = list(string)
   default     = ["0.0.0.0/0"]
   nullable    = false
@@ -716,7 +716,7 @@ variable "egress_cidr_blocks" {
 }
 
 variable "vpc_endpoints" {
-  description = "Endpoints to make in the VPC: s3 (a gateway, free), kinesis, logs, glue, ecr_api, ecr_dkr, secretsmanager and ssm (each billed by the hour and zone)."
+  description = "Endpoints to make in the VPC, for all that is in it: s3 (a gateway, free), kinesis, logs, glue, ecr_api, ecr_dkr, secretsmanager and ssm (each billed by the hour and zone). Not those that it has already."
   type        = set(string)
   default     = []
   nullable    = false
@@ -742,7 +742,7 @@ variable "route_table_ids" {
 # Queries.
 
 variable "glue_database_name" {
-  description = "The database of Glue that is made, for Athena."
+  description = "The database of Glue that is made, for Athena: one for each service of a region."
   type        = string
   default     = "logs"
   nullable    = false
@@ -891,6 +891,18 @@ variable "rejections_alarm" {
   validation {
     condition     = var.rejections_alarm >= 0
     error_message = "rejections_alarm: 0 or more."
+  }
+}
+
+variable "kinesis_errors_alarm" {
+  description = "How many failed calls of Kinesis in five minutes are usual, of all workers: single ones are tried again."
+  type        = number
+  default     = 5
+  nullable    = false
+
+  validation {
+    condition     = var.kinesis_errors_alarm >= 0
+    error_message = "kinesis_errors_alarm: 0 or more."
   }
 }
 

@@ -35,7 +35,7 @@ const TAIL: &str = r"
 | lag | `KinesisMillisBehindLatest` Maximum over 10 minutes for 10 minutes | reading does not keep up: [runbook](runbook.md#lag-grows) |
 | freshness | `DeliveryToS3.DataFreshness` Maximum over three times `flush.interval` | what was read is not delivered: [runbook](runbook.md#s3-denies) |
 | nothing | no data of `DeliveryToS3.Records` for 15 minutes | no worker runs |
-| stream | `KinesisErrors` Sum over 0 for 10 minutes | the stream can't be read, by the kind: access, throttling, the network; lag grows meanwhile: [runbook](runbook.md#lag-grows) |
+| stream | `KinesisErrors` Sum over 5 in each of two times 5 minutes | the stream can't be read, by the kind: access, throttling, the network; lag grows meanwhile: [runbook](runbook.md#lag-grows) |
 | rejections | `Rejections` Sum over what is usual | [a poison producer](runbook.md#a-poison-producer), or [a deploy](runbook.md#a-bad-deploy-is-rolled-back) |
 | loss | `PositionsExpired` Sum over 0 | the stream's retention has passed what nobody had read: it is lost |
 | retention | `KinesisMillisBehindLatest` Maximum over half of the stream's retention | data is about to be lost: [runbook](runbook.md#lag-grows), and first a longer retention |

@@ -32,8 +32,14 @@ variable "vpc_id" {
 }
 
 variable "subnet_ids" {
-  description = "Subnets that reach AWS, by NAT or endpoints."
+  description = "Subnets that reach AWS: private ones by NAT or endpoints, or public ones with assign_public_ip."
   type        = list(string)
+}
+
+variable "assign_public_ip" {
+  description = "True in public subnets, as those of a default VPC are."
+  type        = bool
+  default     = false
 }
 
 variable "log_groups" {
@@ -44,10 +50,11 @@ variable "log_groups" {
 module "firemain" {
   source = "../.."
 
-  image      = var.image
-  vpc_id     = var.vpc_id
-  subnet_ids = var.subnet_ids
-  log_groups = { for name in var.log_groups : name => {} }
+  image            = var.image
+  vpc_id           = var.vpc_id
+  subnet_ids       = var.subnet_ids
+  assign_public_ip = var.assign_public_ip
+  log_groups       = { for name in var.log_groups : name => {} }
 }
 
 # What the commands of README.md, Deploy it, ask for.

@@ -129,6 +129,18 @@ def create_service(self):
 
 Ecs.create_service = create_service
 
+# Capabilities that are dropped: ECS answers with those that are added too, none.
+registered_task = Ecs.register_task_definition
+
+
+def register_task_definition(self):
+    for container in self._get_param("containerDefinitions") or []:
+        container.get("linuxParameters", {}).get("capabilities", {}).setdefault("add", [])
+    return registered_task(self)
+
+
+Ecs.register_task_definition = register_task_definition
+
 # Descriptions of rules whose other side is a group or a list of prefixes.
 made_rule = SecurityGroupRule.__init__
 

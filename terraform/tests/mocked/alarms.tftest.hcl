@@ -34,7 +34,7 @@ run "alarms" {
       restarts   = "GreaterThanOrEqualToThreshold 2 1 notBreaching"
       # Half of 72 hours, in milliseconds.
       retention = "GreaterThanThreshold 129600000 5 ignore"
-      stream    = "GreaterThanThreshold 0 2 notBreaching"
+      stream    = "GreaterThanThreshold 5 2 notBreaching"
     }
     error_message = "when each alarm is raised"
   }

@@ -93,7 +93,7 @@ run "tasks" {
       secrets                = []
       readonlyRootFilesystem = true
       mountPoints            = [{ sourceVolume = "scratch", containerPath = "/tmp", readOnly = false }]
-      linuxParameters        = { capabilities = { drop = ["ALL"] } }
+      linuxParameters        = { capabilities = { add = [], drop = ["ALL"] } }
       stopTimeout            = 120
       healthCheck = {
         command  = ["CMD", "/usr/local/bin/firemain", "health"]

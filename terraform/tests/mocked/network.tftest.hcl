@@ -30,7 +30,7 @@ run "endpoints" {
     error_message = "who asks for AWS is led to them"
   }
   assert {
-    condition     = length(aws_vpc_security_group_egress_rule.https) == 0 && aws_vpc_security_group_ingress_rule.endpoints[0].security_group_id == aws_security_group.endpoints[0].id
-    error_message = "tasks reach endpoints and nothing else"
+    condition     = length(aws_vpc_security_group_egress_rule.https) == 0 && aws_vpc_security_group_ingress_rule.endpoints[0].cidr_ipv4 == "10.0.0.0/16"
+    error_message = "tasks reach endpoints and nothing else, and the VPC reaches them too"
   }
 }

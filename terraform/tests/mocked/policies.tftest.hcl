@@ -59,7 +59,7 @@ run "least" {
     condition = [for statement in jsondecode(aws_iam_role_policy.task.policy).Statement : statement.Condition.StringLikeIfExists["s3:prefix"] if contains(statement.Action, "s3:ListBucket")] == [
       ["logs/_firemain/firemain/*", "logs/_firemain/"],
     ]
-    error_message = "it lists its own state alone"
+    error_message = "it lists its own state alone, where it says what"
   }
   assert {
     condition = alltrue(flatten([
@@ -132,6 +132,7 @@ run "all" {
 
   variables {
     subscribe_account  = true
+    log_groups         = { "/ecs/web" = {} }
     exclude_log_groups = ["/aws/codebuild/chatter"]
     fan_out            = true
     operator_commands  = ["status", "check", "verify", "replay"]
@@ -168,8 +169,8 @@ run "all" {
     error_message = "the tables by their names"
   }
   assert {
-    condition     = aws_cloudwatch_log_account_policy.this[0].selection_criteria == "LogGroupName NOT IN [\"/firemain/firemain\",\"/aws/events/firemain-stopped-tasks\",\"/aws/codebuild/chatter\"]"
-    error_message = "Firemain does not feed on itself"
+    condition     = aws_cloudwatch_log_account_policy.this[0].selection_criteria == "LogGroupName NOT IN [\"/firemain/firemain\",\"/aws/events/firemain-stopped-tasks\",\"/ecs/web\",\"/aws/codebuild/chatter\"]"
+    error_message = "Firemain does not feed on itself, and nothing comes twice"
   }
   assert {
     condition     = jsondecode(aws_cloudwatch_log_account_policy.this[0].policy_document).Distribution == "Random"

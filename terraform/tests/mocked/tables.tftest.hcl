@@ -91,10 +91,9 @@ run "json_and_lifecycle" {
     error_message = "each table's rows are moved, and nothing else"
   }
   assert {
-    condition = alltrue([
-      for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule :
-      length(rule.expiration) + length(rule.transition) == 0 || !startswith("logs/_firemain/", coalesce(one(rule.filter).prefix, "logs/"))
-    ])
-    error_message = "nothing of the state expires"
+    condition = toset([for rule in aws_s3_bucket_lifecycle_configuration.this[0].rule : one(rule.filter).prefix if length(rule.expiration) > 0]) == toset(
+      concat(["athena-results/"], [for name in keys(aws_glue_catalog_table.this) : "logs/${name}/" if name != "errors"])
+    )
+    error_message = "rows expire, and nothing of the state"
   }
 }

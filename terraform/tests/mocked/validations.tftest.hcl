@@ -78,6 +78,7 @@ run "values_that_are_wrong" {
     lag_alarm_seconds              = 1
     retention_alarm_percent        = 100
     rejections_alarm               = -1
+    kinesis_errors_alarm           = -1
     pack_backlog_alarm             = 0
     restarts_alarm                 = 0
     account_filter_pattern         = join("", [for n in range(1024) : "xx"])
@@ -147,6 +148,7 @@ run "values_that_are_wrong" {
     var.lag_alarm_seconds,
     var.retention_alarm_percent,
     var.rejections_alarm,
+    var.kinesis_errors_alarm,
     var.pack_backlog_alarm,
     var.restarts_alarm,
     var.account_filter_pattern,
@@ -262,6 +264,49 @@ run "two_keys" {
   }
 
   expect_failures = [aws_ecs_task_definition.this]
+}
+
+run "memory_that_fargate_has_not" {
+  command = plan
+
+  variables {
+    task_cpu    = 256
+    task_memory = 16384
+  }
+
+  expect_failures = [aws_ecs_task_definition.this]
+}
+
+run "expired_before_it_is_moved" {
+  command = plan
+
+  variables {
+    tiering_days    = 60
+    expiration_days = 30
+  }
+
+  expect_failures = [aws_s3_bucket_lifecycle_configuration.this]
+}
+
+run "moved_too_early" {
+  command = plan
+
+  variables {
+    tiering_days          = 7
+    tiering_storage_class = "STANDARD_IA"
+  }
+
+  expect_failures = [aws_s3_bucket_lifecycle_configuration.this]
+}
+
+run "mails_without_a_topic" {
+  command = plan
+
+  variables {
+    alarm_emails = ["oncall@example.com"]
+  }
+
+  expect_failures = [aws_cloudwatch_metric_alarm.nothing]
 }
 
 run "schemas_in_one_place" {
