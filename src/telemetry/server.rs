@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(get("/metrics"), (200, prometheus::CONTENT_TYPE.to_owned()));
         assert_eq!((get("/healthz").0, get("/readyz").0), (200, 503), "it is starting");
         assert_eq!((get("/x").0, ask(&server, Method::POST, "/", "localhost", true).0), (404, 405));
-        let mut without = Arc::into_inner(self::server()).unwrap();
+        let mut without = Arc::into_inner(self::server()).expect("nobody else has it");
         without.prometheus = false;
         assert_eq!(ask(&Arc::new(without), Method::GET, "/metrics", "localhost", true).0, 404, "it is off");
         tokio::time::advance(Duration::from_secs(600)).await;
